@@ -1,0 +1,1 @@
+//! Topics that Picket itself speaks on.
