@@ -1,0 +1,30 @@
+# The commands of the project. Each does its own set-up; see README.md.
+.DEFAULT_GOAL := help
+export AWS_LC_SYS_USE_SYSTEM := 0
+# CI machines build once: incremental state would only cost disk there.
+ifdef CI
+export CARGO_INCREMENTAL := 0
+endif
+
+.PHONY: help test check clean setup
+
+help:
+	@echo 'make test         all tests, with real clients, brokers and databases'
+	@echo 'make check        format, clippy, docs, tidy'
+	@echo 'make clean        remove what was built'
+
+setup:
+	scripts/setup.sh
+
+test: setup
+	cargo build --locked --workspace --bins
+	cargo test --locked --workspace
+
+check:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
+	cargo test --locked --quiet -p picket-server --test tidy
+
+clean:
+	cargo clean

@@ -1,0 +1,313 @@
+//! Configuration: flags, environment and file, as written, become one checked value here and nowhere else.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use serde::Deserialize;
+
+/// What an operator may say, as written. Each member is a flag, an environment variable and a key of the TOML file;
+/// a flag wins over the environment, which wins over the file, which wins over the default.
+#[derive(Clone, Debug, Default, Deserialize, clap::Args)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServeOptions {
+    /// Read options from this TOML file; its keys are the names of the flags with _ for -
+    #[arg(long, env = "PICKET_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Directory of everything the server keeps; made at the first start [default: ./picket-data]
+    #[arg(long, env = "PICKET_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where the API listens; port 0 takes any [default: 127.0.0.1:8080]
+    #[arg(long, env = "PICKET_API_LISTEN", value_name = "ADDR")]
+    pub api_listen: Option<SocketAddr>,
+    /// Where devices arrive, MQTT over mutual TLS; port 0 takes any [default: 0.0.0.0:8883]
+    #[arg(long, env = "PICKET_MQTT_LISTEN", value_name = "ADDR")]
+    pub mqtt_listen: Option<SocketAddr>,
+    /// Where devices arrive that ask for ALPN x-amzn-mqtt-ca, for example 0.0.0.0:443 [default: nowhere]
+    #[arg(long, env = "PICKET_MQTT_ALPN_LISTEN", value_name = "ADDR")]
+    pub mqtt_alpn_listen: Option<SocketAddr>,
+    /// The account in every ARN: 12 digits [default: 123456789012]
+    #[arg(long, env = "PICKET_ACCOUNT_ID", value_name = "DIGITS")]
+    pub account_id: Option<String>,
+    /// The region of ARNs where the caller names none [default: us-east-1]
+    #[arg(long, env = "PICKET_REGION", value_name = "REGION")]
+    pub region: Option<String>,
+    /// A name or address by which devices reach the server; repeatable; goes into its certificate [default: the host's name]
+    #[arg(
+        long = "endpoint-name",
+        env = "PICKET_ENDPOINT_NAME",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub endpoint_name: Vec<String>,
+    /// Seconds that each thing must leave between reports on average; 100 may come at once [default: 1]
+    #[arg(long, env = "PICKET_REPORT_INTERVAL_SECS_MIN", value_name = "SECS")]
+    pub report_interval_secs_min: Option<u32>,
+    /// Throttle reports as AWS does: one per 295 s and thing, without a burst
+    #[arg(long, env = "PICKET_STRICT_AWS", num_args = 0..=1, default_missing_value = "true")]
+    pub strict_aws: Option<bool>,
+    /// How many partitions the report log has; fixed at the first start [default: 16]
+    #[arg(long, env = "PICKET_PARTITIONS", value_name = "N")]
+    pub partitions: Option<u16>,
+    /// The most bytes the report log may take; a full log refuses, it never drops [default: 10737418240]
+    #[arg(long, env = "PICKET_LOG_SIZE_BYTES_MAX", value_name = "BYTES")]
+    pub log_size_bytes_max: Option<u64>,
+    /// How long judged reports stay in the log, in hours [default: 48]
+    #[arg(long, env = "PICKET_LOG_AGE_HOURS_MAX", value_name = "HOURS")]
+    pub log_age_hours_max: Option<u32>,
+    /// Milliseconds that the log waits for more reports before it writes them together, 0 to 100 [default: 2]
+    #[arg(long, env = "PICKET_LOG_LINGER_MS", value_name = "MS")]
+    pub log_linger_ms: Option<u32>,
+    /// Keys of devices that the server makes: p256 or rsa2048 [default: p256]
+    #[arg(long, env = "PICKET_DEVICE_KEY", value_name = "KIND")]
+    pub device_key: Option<String>,
+}
+
+/// The checked configuration: nothing left to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Directory of everything the server keeps.
+    pub data: PathBuf,
+    /// Where the API listens.
+    pub api_listen: SocketAddr,
+    /// Where devices arrive.
+    pub mqtt_listen: SocketAddr,
+    /// Where devices arrive that ask for ALPN `x-amzn-mqtt-ca`.
+    pub mqtt_alpn_listen: Option<SocketAddr>,
+    /// 12 digits.
+    pub account_id: String,
+    /// For example `us-east-1`.
+    pub region: String,
+    /// Names by which devices reach the server, at least one; the first is what `DescribeEndpoint` answers.
+    pub endpoint_names: Vec<String>,
+    /// How fast one thing may report.
+    pub report_rate: ReportRate,
+    /// Partitions of the report log, 1 to 1024.
+    pub n_partitions: u16,
+    /// Bound of the report log in bytes.
+    pub log_size_bytes_max: u64,
+    /// Bound of the report log in time.
+    pub log_age_max: Duration,
+    /// How long the log waits for company before it writes.
+    pub log_linger: Duration,
+    /// Keys of devices that the server makes.
+    pub device_key: DeviceKey,
+}
+
+/// How fast one thing may report: a token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportRate {
+    /// A token comes back after this time.
+    pub interval: Duration,
+    /// How many tokens there are at most.
+    pub burst: u32,
+}
+
+/// Keys of devices that the server makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKey {
+    /// ECDSA on P-256: small and fast.
+    P256,
+    /// RSA with 2048 bits, as on AWS.
+    Rsa2048,
+}
+
+impl ServeOptions {
+    /// These options, completed from the file they name and the defaults, checked.
+    ///
+    /// # Errors
+    /// The file cannot be read, has an unknown key, or an option is out of its range: the text names it.
+    pub fn checked(self) -> anyhow::Result<Config> {
+        let file = match &self.config {
+            Some(path) => read(path)?,
+            None => Self::default(),
+        };
+        let said = self.or(file);
+        let is_strict = said.strict_aws.unwrap_or(false);
+        let interval_secs = said.report_interval_secs_min.unwrap_or(if is_strict { 295 } else { 1 });
+        Ok(Config {
+            data: said.data.unwrap_or_else(|| "picket-data".into()),
+            api_listen: said
+                .api_listen
+                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            mqtt_listen: said
+                .mqtt_listen
+                .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8883))),
+            mqtt_alpn_listen: said.mqtt_alpn_listen,
+            account_id: account_id(said.account_id.unwrap_or_else(|| "123456789012".to_owned()))?,
+            region: region(said.region.unwrap_or_else(|| "us-east-1".to_owned()))?,
+            endpoint_names: endpoint_names(said.endpoint_name)?,
+            report_rate: ReportRate {
+                interval: Duration::from_secs(in_range("report_interval_secs_min", interval_secs, 1, 86_400)?.into()),
+                burst: if is_strict { 1 } else { 100 },
+            },
+            n_partitions: in_range("partitions", said.partitions.unwrap_or(16), 1, 1024)?,
+            log_size_bytes_max: in_range(
+                "log_size_bytes_max",
+                said.log_size_bytes_max.unwrap_or(10 << 30),
+                1 << 20,
+                u64::MAX,
+            )?,
+            log_age_max: Duration::from_secs(
+                3600 * u64::from(in_range(
+                    "log_age_hours_max",
+                    said.log_age_hours_max.unwrap_or(48),
+                    1,
+                    24 * 366,
+                )?),
+            ),
+            log_linger: Duration::from_millis(
+                in_range("log_linger_ms", said.log_linger_ms.unwrap_or(2), 0, 100)?.into(),
+            ),
+            device_key: device_key(said.device_key.as_deref().unwrap_or("p256"))?,
+        })
+    }
+
+    fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            data: self.data.or(file.data),
+            api_listen: self.api_listen.or(file.api_listen),
+            mqtt_listen: self.mqtt_listen.or(file.mqtt_listen),
+            mqtt_alpn_listen: self.mqtt_alpn_listen.or(file.mqtt_alpn_listen),
+            account_id: self.account_id.or(file.account_id),
+            region: self.region.or(file.region),
+            endpoint_name: if self.endpoint_name.is_empty() {
+                file.endpoint_name
+            } else {
+                self.endpoint_name
+            },
+            report_interval_secs_min: self.report_interval_secs_min.or(file.report_interval_secs_min),
+            strict_aws: self.strict_aws.or(file.strict_aws),
+            partitions: self.partitions.or(file.partitions),
+            log_size_bytes_max: self.log_size_bytes_max.or(file.log_size_bytes_max),
+            log_age_hours_max: self.log_age_hours_max.or(file.log_age_hours_max),
+            log_linger_ms: self.log_linger_ms.or(file.log_linger_ms),
+            device_key: self.device_key.or(file.device_key),
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<ServeOptions> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    toml::from_str(&text).with_context(|| format!("the configuration {} is not right", path.display()))
+}
+
+fn in_range<T: PartialOrd + std::fmt::Display>(name: &str, found: T, min: T, max: T) -> anyhow::Result<T> {
+    if found < min || max < found {
+        bail!("{name} is {found}, expected {min} to {max}");
+    }
+    Ok(found)
+}
+
+fn account_id(text: String) -> anyhow::Result<String> {
+    if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        bail!("account_id is {text:?}, expected 12 digits");
+    }
+    Ok(text)
+}
+
+fn region(text: String) -> anyhow::Result<String> {
+    let is_region_char = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if text.is_empty() || 32 < text.len() || !text.bytes().all(is_region_char) {
+        bail!("region is {text:?}, expected 1 to 32 of [a-z0-9-], for example us-east-1");
+    }
+    Ok(text)
+}
+
+fn endpoint_names(names: Vec<String>) -> anyhow::Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(vec![host_name()]);
+    }
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':');
+    match names
+        .iter()
+        .find(|name| name.is_empty() || 253 < name.len() || !name.chars().all(is_name_char))
+    {
+        Some(bad) => bail!("endpoint_name is {bad:?}, expected a host name or an address, without a port"),
+        None => Ok(names),
+    }
+}
+
+/// The host's name as the kernel tells it; `localhost` where it cannot be read or is no name for a certificate.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let is_name =
+        !name.is_empty() && name.len() < 254 && name.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c));
+    if is_name {
+        name.to_owned()
+    } else {
+        "localhost".to_owned()
+    }
+}
+
+fn device_key(text: &str) -> anyhow::Result<DeviceKey> {
+    match text {
+        "p256" => Ok(DeviceKey::P256),
+        "rsa2048" => Ok(DeviceKey::Rsa2048),
+        other => bail!("device_key is {other:?}, expected p256 or rsa2048"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> anyhow::Result<Config> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("picket.toml");
+        fs::write(&path, text)?;
+        ServeOptions {
+            config: Some(path),
+            ..ServeOptions::default()
+        }
+        .checked()
+    }
+
+    #[test]
+    fn a_file_sets_what_no_flag_says() {
+        let config =
+            file("partitions = 4\nregion = 'eu-west-1'\nendpoint_name = ['picket.local', '10.0.0.7']").unwrap();
+        assert_eq!((config.n_partitions, config.region.as_str()), (4, "eu-west-1"));
+        assert_eq!(config.endpoint_names, ["picket.local", "10.0.0.7"]);
+        assert_eq!(
+            config.report_rate,
+            ReportRate {
+                interval: Duration::from_secs(1),
+                burst: 100
+            }
+        );
+    }
+
+    #[test]
+    fn strict_aws_takes_one_report_in_295_seconds() {
+        let config = file("strict_aws = true").unwrap();
+        assert_eq!(
+            config.report_rate,
+            ReportRate {
+                interval: Duration::from_secs(295),
+                burst: 1
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, expected) in [
+            ("report_interval = 5", "unknown field `report_interval`"),
+            ("account_id = '12'", "account_id is \"12\", expected 12 digits"),
+            ("partitions = 0", "partitions is 0, expected 1 to 1024"),
+            ("log_linger_ms = 101", "log_linger_ms is 101, expected 0 to 100"),
+            ("device_key = 'dsa'", "device_key is \"dsa\", expected p256 or rsa2048"),
+            ("endpoint_name = ['a b']", "endpoint_name is \"a b\""),
+            ("region = 'US'", "region is \"US\""),
+        ] {
+            let error = format!("{:#}", file(text).unwrap_err());
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}
