@@ -1,0 +1,324 @@
+//! A fleet for end-to-end tests: real binaries, an own directory, ports of the kernel's choosing; everything ends with
+//! the value.
+
+#![expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a harness shared by several test binaries, each of which uses a part of it; a failed step fails the test"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
+
+/// How long a fact may take to become true on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) const ACCESS_KEY_ID: &str = "AKIDPICKETTESTS00001";
+pub(crate) const SECRET_ACCESS_KEY: &str = "a-secret-that-only-the-tests-know-0001";
+
+/// A server with its data directory and everything that was started around it.
+pub(crate) struct Fleet {
+    pub(crate) folder: tempfile::TempDir,
+    server: Option<Child>,
+    pub(crate) api: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
+    options: String,
+    launcher: Vec<String>,
+    stdout: Option<BufReader<ChildStdout>>,
+}
+
+impl Fleet {
+    /// A server with these lines in its configuration file.
+    pub(crate) fn start(options: &str) -> Self {
+        Self::start_under(&[], options)
+    }
+
+    /// The same, started through a command such as `unshare --user --net`.
+    pub(crate) fn start_under(launcher: &[&str], options: &str) -> Self {
+        built();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut fleet = Self {
+            folder: tempfile::tempdir().unwrap(),
+            server: None,
+            api: nowhere,
+            mqtt: nowhere,
+            options: options.to_owned(),
+            launcher: launcher.iter().map(|&word| word.to_owned()).collect(),
+            stdout: None,
+        };
+        fleet.serve();
+        fleet
+    }
+
+    /// Starts the server (again) on the same data directory; if it served before, on the same ports.
+    pub(crate) fn serve(&mut self) {
+        let config = self.path("picket.toml");
+        let text = format!(
+            "data = {:?}\napi_listen = \"127.0.0.1:{}\"\nmqtt_listen = \"127.0.0.1:{}\"\nendpoint_name = [\"localhost\"]\n{}\n",
+            self.data(),
+            self.api.port(),
+            self.mqtt.port(),
+            self.options
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut words = self.launcher.clone();
+        words.push(binary("picket").to_str().unwrap().to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("serve").arg("--config").arg(&config);
+        command.env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID).env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        command.env("PICKET_LOG", std::env::var("PICKET_LOG").unwrap_or_else(|_| "info".to_owned()));
+        let log = std::fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("ready ") {
+            line.clear();
+            let n_bytes = stdout.read_line(&mut line).unwrap();
+            assert_ne!(n_bytes, 0, "the server ended before it was ready:\n{}", self.server_log());
+        }
+        let address = |key: &str| {
+            let word = line.split_whitespace().find_map(|word| word.strip_prefix(key)).unwrap();
+            word.parse::<SocketAddr>().unwrap()
+        };
+        (self.api, self.mqtt) = (address("api="), address("mqtt="));
+        self.stdout = Some(stdout);
+        self.server = Some(child);
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, and waits until the server has ended by itself.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let pid = server.id().to_string();
+            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+            let ended = || server.try_wait().unwrap();
+            let status = eventually("the server ends after SIGTERM", ended);
+            assert!(status.success(), "the server ended with {status}:\n{}", self.server_log());
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.data().join("ca.pem")
+    }
+
+    pub(crate) fn server_log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+
+    /// Runs an operator's command; it must succeed. Says what it printed.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> String {
+        let output = self.try_cli(arguments);
+        let talk = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "picket {arguments:?}: {talk}\n{}", self.server_log());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs an operator's command, whatever comes of it.
+    pub(crate) fn try_cli(&self, arguments: &[&str]) -> Output {
+        self.program(&binary("picket")).args(arguments).output().unwrap()
+    }
+
+    /// Runs an operator's command with JSON output.
+    pub(crate) fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        let text = self.cli(&[&["--output", "json"], arguments].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("picket {arguments:?}: {error}: {text}"))
+    }
+
+    /// A program with the environment that finds this fleet's server.
+    pub(crate) fn program(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("PICKET_ENDPOINT", format!("http://{}", self.api))
+            .env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.api))
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env_remove("AWS_CA_BUNDLE")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A thing with an own active certificate and a policy that lets it do everything; files in the named folder.
+    pub(crate) fn device(&self, thing: &str) -> Device {
+        let folder = self.path(&format!("device-{thing}"));
+        self.cli(&["thing", "create", thing]);
+        let made = self.json(&["certificate", "create", "--active", "--out", folder.to_str().unwrap()]);
+        let certificate_id = made["certificateId"].as_str().unwrap().to_owned();
+        self.cli(&["certificate", "attach", &certificate_id, thing]);
+        if !self.try_cli(&["policy", "show", "AllowAll"]).status.success() {
+            let document = self.path("allow-all.json");
+            let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#;
+            std::fs::write(&document, text).unwrap();
+            self.cli(&["policy", "create", "AllowAll", document.to_str().unwrap()]);
+        }
+        self.cli(&["policy", "attach", "AllowAll", &certificate_id]);
+        Device { thing: thing.to_owned(), folder, certificate_id }
+    }
+
+    /// Creates a profile of one behavior and attaches it to all things.
+    pub(crate) fn profile(&self, name: &str, behaviors: &serde_json::Value) {
+        let file = self.path(&format!("{name}.json"));
+        std::fs::write(&file, serde_json::json!({ "behaviors": behaviors }).to_string()).unwrap();
+        self.cli(&["profile", "create", name, "-f", file.to_str().unwrap()]);
+        self.cli(&["profile", "attach", name, "all/things"]);
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprint_log(&self.server_log());
+        }
+        self.kill();
+    }
+}
+
+/// A registered device with its files.
+pub(crate) struct Device {
+    pub(crate) thing: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) certificate_id: String,
+}
+
+impl Device {
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join("cert.pem")
+    }
+
+    pub(crate) fn key(&self) -> PathBuf {
+        self.folder.join("private.key")
+    }
+}
+
+/// A process that ends with the value, with what it said so far.
+pub(crate) struct Process {
+    child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Process {
+    /// Starts `command` and gathers both of its outputs.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        gather(child.stdout.take().unwrap(), Arc::clone(&said));
+        gather(child.stderr.take().unwrap(), Arc::clone(&said));
+        Self { child, said }
+    }
+
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until the process has said something that contains `words`.
+    pub(crate) fn says(&self, words: &str) {
+        let said = || self.said().contains(words).then_some(());
+        wait(&format!("{words:?} is said"), PATIENCE, said).unwrap_or_else(|what| panic!("{what}; said so far:\n{}", self.said()));
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn gather(stream: impl std::io::Read + Send + 'static, said: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            let mut said = said.lock().unwrap();
+            said.push_str(&line);
+            said.push('\n');
+        }
+    });
+}
+
+/// Waits for a fact.
+pub(crate) fn eventually<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
+    wait(what, PATIENCE, fact).unwrap_or_else(|what| panic!("{what}"))
+}
+
+fn wait<T>(what: &str, patience: Duration, mut fact: impl FnMut() -> Option<T>) -> Result<T, String> {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = fact() {
+            return Ok(found);
+        }
+        if patience < began.elapsed() {
+            return Err(format!("waited {patience:?} in vain until {what}"));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// One of the project's binaries, built by the same profile as this test.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    let path = profile_folder().join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins`", path.display());
+    path
+}
+
+/// Python with the clients of tests/requirements.txt.
+pub(crate) fn python() -> PathBuf {
+    let path = root().join("target/test-venv/bin/python");
+    assert!(path.exists(), "{} is missing: run scripts/setup.sh", path.display());
+    path
+}
+
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+}
+
+fn profile_folder() -> PathBuf {
+    let executable = std::env::current_exe().unwrap();
+    executable.ancestors().nth(2).unwrap().to_owned()
+}
+
+/// Builds the binaries once per test process, so that no test ever runs against yesterday's.
+fn built() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
+        let target = profile_folder().parent().unwrap().to_owned();
+        let mut command = Command::new(env!("CARGO"));
+        command.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
+        assert!(command.current_dir(root()).status().unwrap().success(), "the binaries do not build");
+    });
+}
+
+#[expect(clippy::print_stderr, reason = "what the server said belongs beside the failure of a test")]
+fn eprint_log(log: &str) {
+    eprintln!("--- the server said:\n{log}---");
+}

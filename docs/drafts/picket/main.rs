@@ -1,0 +1,57 @@
+//! `picket`: the server, the demo, and the operator's commands in one binary.
+//!
+//! This room parses the command line and hands over. It holds no rule and keeps no state; what the server does is in
+//! `picket-server`, what the operator's commands do is in `picket-cli`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod demo;
+mod log;
+mod server;
+mod telemetry;
+mod webhook;
+
+/// Watches a fleet of IoT devices and stops the ones that have been compromised
+#[derive(Debug, Parser)]
+#[command(name = "picket", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Serve devices and the API, everything in one process
+    Serve(picket_server::config::ServeOptions),
+    /// Play the whole story on this machine: compromise, alarm, quarantine, alert, release
+    Demo(demo::DemoOptions),
+    /// Work on a data directory while no server runs on it
+    #[command(subcommand)]
+    Log(log::LogCommand),
+    /// See alerts arrive
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
+    #[command(flatten)]
+    Operator(Box<picket_cli::Command>),
+}
+
+fn main() -> ExitCode {
+    // With two providers in one build rustls cannot choose: everything else passes its own.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let outcome = match Arguments::parse().command {
+        Command::Serve(options) => server::run(options),
+        Command::Demo(options) => demo::run(options),
+        Command::Log(command) => log::run(command),
+        Command::Webhook(command) => webhook::run(command),
+        Command::Operator(command) => return picket_cli::run(*command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

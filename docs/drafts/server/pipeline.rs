@@ -1,0 +1,223 @@
+//! The way of a report, top to bottom.
+//!
+//! ```text
+//! endpoint   a device published on its defender topic, policy allowed it        picket_endpoint
+//!    |
+//! gateway    decoded once, throttled, stamped                                   gateway.rs, writer.rs
+//!    |
+//! log        durable; only now PUBACK and `accepted` go back                    picket_store::log
+//!    |
+//! engine     judged, purely: records in, changes of violations out              picket_detect      <- this file
+//!    |
+//! effects    one transaction: violations, events, outbox, how far we are        picket_store       <- this file
+//!    |
+//! respond    outbox -> quarantine decided, session cut, alert delivered         picket_respond, live.rs
+//! ```
+//!
+//! There is one [`Lane`] per partition of the log. A lane reads nothing but its partition, so feeding the same records
+//! to a new engine gives the same violations: at start the records up to the applied mark are replayed with their
+//! effects discarded, then the lane goes live.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use picket_detect::Engine;
+use picket_model::profile::JudgingConfig;
+use picket_model::record::{Input, Record, Stamped};
+use picket_model::time::Timestamp;
+use picket_model::violation::ViolationChange;
+use picket_store::log::{PartitionId, ReportLog, Seq};
+use picket_store::{Db, Effects, Position, StoreError};
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::writer::LogWriter;
+
+/// Records read from the log at once, and so judged in one transaction.
+const READ_MAX: usize = 512;
+
+/// How long a lane waits before it tries again to store effects.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// An engine may never sleep longer than this: deadlines are asked for again.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// One partition: its log, its engine, and how far it is.
+pub(crate) struct Lane<L> {
+    pub(crate) partition: PartitionId,
+    pub(crate) log: Arc<L>,
+    pub(crate) db: Db,
+    pub(crate) configs: Arc<Configs>,
+    pub(crate) state: Arc<Mutex<LaneState>>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) writer: LogWriter,
+    pub(crate) epoch: u64,
+}
+
+/// What other tasks look at: snapshots, marks, explanations.
+#[derive(Debug)]
+pub(crate) struct LaneState {
+    pub(crate) engine: Engine,
+    /// The last record that the engine has seen.
+    pub(crate) judged: Seq,
+    /// The last record that the engine has seen and whose effects are stored.
+    pub(crate) applied: Seq,
+}
+
+/// Why a lane cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaneError {
+    #[error("record {seq} of partition {partition} cannot be read")]
+    Record { partition: u16, seq: u64, source: picket_model::record::BadRecord },
+    #[error("report log cannot be read")]
+    Log(#[from] picket_store::log::LogError),
+    #[error("judging configuration {revision} is not in the database")]
+    NoConfig { revision: u64 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<L: ReportLog> Lane<L> {
+    /// Brings a new (or restored) engine up to the applied mark: effects of the past are not repeated.
+    pub(crate) async fn replay(&self, position: &Position, from: Seq) -> Result<(), LaneError> {
+        let mut next = from;
+        while next <= position.applied_seq {
+            let n_left = usize::try_from(position.applied_seq.0 - next.0 + 1).unwrap_or(READ_MAX);
+            let records = self.log.read(self.partition, next, n_left.min(READ_MAX)).await?;
+            let Some((last, _)) = records.last() else { break };
+            next = Seq(last.0 + 1);
+            let inputs = self.decoded(&records).await?;
+            judge(&self.state, inputs, *last);
+        }
+        let mut state = self.state();
+        (state.judged, state.applied) = (position.applied_seq, position.applied_seq);
+        Ok(())
+    }
+
+    /// Judges what the log holds and will hold, until `shutdown`.
+    pub(crate) async fn run(
+        self,
+        mut grew: watch::Receiver<u64>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), LaneError> {
+        while !*shutdown.borrow() {
+            grew.borrow_and_update();
+            let next = Seq(self.state().applied.0 + 1);
+            let records = self.log.read(self.partition, next, READ_MAX).await?;
+            if let Some((last, _)) = records.last() {
+                let changes = judge(&self.state, self.decoded(&records).await?, *last);
+                self.store_effects(*last, changes).await?;
+                continue;
+            }
+            tokio::select! {
+                _ = grew.changed() => {}
+                _ = shutdown.changed() => {}
+                () = self.until_deadline() => {
+                    // A full log keeps time from passing too; the next round tries again.
+                    let _ = self.writer.write(self.partition, Record::Tick).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that follows from the records up to `last`, in one transaction. An engine cannot unjudge, so this
+    /// tries until it succeeds; only a newer owner of the partition ends it.
+    async fn store_effects(&self, last: Seq, changes: Vec<ViolationChange>) -> Result<(), LaneError> {
+        if !changes.is_empty() {
+            let effects = [Effects { partition: self.partition, epoch: self.epoch, applied_seq: last, changes }];
+            loop {
+                match self.db.commit_effects(&effects).await {
+                    Ok(()) => break,
+                    Err(error @ StoreError::Fenced { .. }) => return Err(error.into()),
+                    Err(error) => tracing::error!(error = %error, "effects cannot be stored, trying again"),
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        self.state().applied = last;
+        Ok(())
+    }
+
+    async fn decoded(&self, records: &[(Seq, bytes::Bytes)]) -> Result<Vec<Input>, LaneError> {
+        let mut inputs = Vec::with_capacity(records.len());
+        for (seq, bytes) in records {
+            inputs.push(decode(self.partition, *seq, bytes, &self.configs).await?);
+        }
+        Ok(inputs)
+    }
+
+    async fn until_deadline(&self) {
+        let deadline = self.state().engine.next_deadline();
+        let wait = deadline.map_or(SLEEP_MAX, |at| at.since(self.clock.now()));
+        tokio::time::sleep(wait.min(SLEEP_MAX)).await;
+        if deadline.is_none_or(|at: Timestamp| self.clock.now() < at) {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, LaneState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One record as the engine takes it.
+pub(crate) async fn decode(
+    partition: PartitionId,
+    seq: Seq,
+    bytes: &[u8],
+    configs: &Configs,
+) -> Result<Input, LaneError> {
+    let stamped = Stamped::decode(bytes)
+        .map_err(|source| LaneError::Record { partition: partition.0, seq: seq.0, source })?;
+    let config = match stamped.record {
+        Record::Config { revision } => Some(configs.of(revision).await?),
+        _ => None,
+    };
+    Ok(Input { stamped, config })
+}
+
+fn judge(state: &Mutex<LaneState>, inputs: Vec<Input>, last: Seq) -> Vec<ViolationChange> {
+    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+    state.judged = last;
+    inputs.into_iter().flat_map(|input| state.engine.apply(input)).collect()
+}
+
+/// The revisions of the judging configuration, each read once and shared by all lanes.
+#[derive(Debug)]
+pub(crate) struct Configs {
+    db: Db,
+    read: Mutex<HashMap<u64, Arc<JudgingConfig>>>,
+}
+
+/// Revisions kept in memory; engines hold the ones they use themselves.
+const CONFIGS_MAX: usize = 64;
+
+impl Configs {
+    pub(crate) fn new(db: Db) -> Self {
+        Self { db, read: Mutex::default() }
+    }
+
+    /// The configuration of a revision; 0 is the empty one.
+    pub(crate) async fn of(&self, revision: u64) -> Result<Arc<JudgingConfig>, LaneError> {
+        if revision == 0 {
+            return Ok(Arc::default());
+        }
+        if let Some(config) = self.read().get(&revision) {
+            return Ok(Arc::clone(config));
+        }
+        let config = self.db.judging_config(revision).await?.ok_or(LaneError::NoConfig { revision })?;
+        let config = Arc::new(config);
+        let mut read = self.read();
+        if CONFIGS_MAX <= read.len() {
+            read.clear();
+        }
+        read.insert(revision, Arc::clone(&config));
+        Ok(config)
+    }
+
+    fn read(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Arc<JudgingConfig>>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
