@@ -4,8 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::behavior::Behavior;
-use crate::name::{DeviceName, ProfileName};
+use crate::name::{BehaviorName, DeviceName, ProfileName};
 use crate::time::Timestamp;
 use crate::value::MetricValue;
 
@@ -62,6 +64,29 @@ pub enum ChangeKind {
     Invalidated,
 }
 
+/// What is told of a violation: to the outbox, to responders and, as alerts, to people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViolationNotice {
+    /// Which violation.
+    pub id: ViolationId,
+    /// The device it is about.
+    pub thing: DeviceName,
+    /// The profile.
+    pub profile: ProfileName,
+    /// The rule, as it was when the event happened.
+    pub behavior: Arc<Behavior>,
+    /// What happened.
+    pub event: EventType,
+    /// The datapoint behind it. `None` when the violation was invalidated.
+    pub value: Option<MetricValue>,
+    /// When, by the record that caused it.
+    pub at: Timestamp,
+    /// What an operator thought of the violation when the notice was made.
+    pub verification: VerificationState,
+    /// Whether the evidence permits an automatic quarantine, see [`ChangeKind::Raised`].
+    pub is_supported: bool,
+}
+
 /// The three events that clients see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EventType {
@@ -85,6 +110,48 @@ pub enum VerificationState {
     /// `UNKNOWN`
     #[default]
     Unknown,
+}
+
+impl ViolationId {
+    /// The identity of the violation that is raised for this device by this rule at this time, which is the time in the
+    /// raising record. No name holds a NUL, so no two quadruples run together.
+    pub fn derive(thing: &DeviceName, profile: &ProfileName, behavior: &BehaviorName, at: Timestamp) -> Self {
+        let mut hash = Sha256::new();
+        for name in [thing.as_str(), profile.as_str(), behavior.as_str()] {
+            hash.update(name.as_bytes());
+            hash.update([0]);
+        }
+        hash.update(at.millis().to_be_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Self(id)
+    }
+}
+
+impl ViolationNotice {
+    /// The notice that a change gives rise to: of its event, or for [`ChangeKind::Supported`] of the alarm that the
+    /// change lends its support to. `None` when nobody needs to hear of the change.
+    pub fn of(change: &ViolationChange, verification: VerificationState) -> Option<Self> {
+        let (event, value, is_supported) = match &change.kind {
+            ChangeKind::Raised { value, is_supported } => (EventType::InAlarm, Some(value), *is_supported),
+            ChangeKind::Supported { value } => (EventType::InAlarm, Some(value), true),
+            ChangeKind::Cleared { value } => (EventType::AlarmCleared, Some(value), false),
+            ChangeKind::Invalidated => (EventType::AlarmInvalidated, None, false),
+            ChangeKind::Continued { .. } => return None,
+        };
+        Some(Self {
+            id: change.id,
+            thing: change.thing.clone(),
+            profile: change.profile.clone(),
+            behavior: Arc::clone(&change.behavior),
+            event,
+            value: value.cloned(),
+            at: change.at,
+            verification,
+            is_supported,
+        })
+    }
 }
 
 impl ChangeKind {
@@ -143,11 +210,48 @@ impl FromStr for ViolationId {
         let bad = || BadViolationId {
             found: text.chars().take(130).collect(),
         };
-        if text.len() != 32 || !text.is_ascii() {
+        if text.len() != 32 || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(bad());
         }
         u128::from_str_radix(text, 16)
             .map(|number| Self(number.to_be_bytes()))
             .map_err(|_| bad())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_of(thing: &str, profile: &str, behavior: &str, at_ms: i64) -> String {
+        let at = Timestamp::from_millis(at_ms);
+        ViolationId::derive(
+            &thing.parse().unwrap(),
+            &profile.parse().unwrap(),
+            &behavior.parse().unwrap(),
+            at,
+        )
+        .to_string()
+    }
+
+    #[test]
+    fn an_identity_follows_from_what_happened_and_reads_back() {
+        let id = id_of("pump-7", "quiet", "bytes-out", 1_542_682_416_515);
+        assert_eq!(id, "e2d29d9487eb389d85bfa66c71c16380");
+        assert_eq!(id.parse::<ViolationId>().unwrap().to_string(), id);
+        for other in [
+            id_of("pump-8", "quiet", "bytes-out", 1_542_682_416_515),
+            id_of("pump-7", "quietb", "ytes-out", 1_542_682_416_515),
+            id_of("pump-7", "quiet", "bytes-out", 1_542_682_416_516),
+        ] {
+            assert_ne!(other, id);
+        }
+        for text in [
+            "",
+            "76ef8d1dc35ed4eb802ff44568f9109",
+            "+6ef8d1dc35ed4eb802ff44568f91097",
+        ] {
+            assert!(text.parse::<ViolationId>().is_err(), "{text:?}");
+        }
     }
 }
