@@ -2,10 +2,18 @@
 //!
 //! Source of the shape: AWS IoT Device Defender's device-side metrics document, version 1.0.
 
+mod decode;
+pub mod reply;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::name::MetricName;
+
+pub use decode::ReportError;
 
 /// One report, decoded. Every absent block is `None`: it gives no datapoint. An empty list is a datapoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,4 +119,11 @@ pub struct Voided {
 impl Report {
     /// The most bytes a report may have: the broker's bound on payloads, 128 KiB.
     pub const SIZE_BYTES_MAX: usize = 128 * 1024;
+}
+
+/// What a payload is known by: the first 16 bytes of its SHA-256.
+pub fn payload_hash(payload: &[u8]) -> [u8; 16] {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&Sha256::digest(payload)[..16]);
+    hash
 }
