@@ -1,4 +1,12 @@
 //! Keys, certificates, fingerprints.
 //!
 //! Pure but for randomness. A certificate is known by the SHA-256 of its DER, never by a name written in it. This room
-//! never decides who may come in.
+//! never decides who may come in, and it reads no clock: the time is an argument, in milliseconds since the epoch.
+
+mod authority;
+mod facts;
+mod key;
+
+pub use authority::{Authority, Issued, PkiError};
+pub use facts::{BadCertificate, CertificateFacts, fingerprint};
+pub use key::KeyKind;
