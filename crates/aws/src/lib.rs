@@ -2,3 +2,6 @@
 //!
 //! Pure: it signs and verifies bytes it is given. It opens no connection, reads no clock, and decides nothing about
 //! devices.
+
+pub mod percent;
+pub mod sigv4;
