@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -28,15 +29,18 @@ pub(crate) fn run(command: WebhookCommand) -> anyhow::Result<()> {
     let WebhookCommand::Listen { listen } = command;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(listen).await?;
+        let listener = tokio::net::TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
         telemetry::say(&format!("ready {}", listener.local_addr()?))?;
-        let router =
-            Router::new().fallback(post(receive)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-        Ok(axum::serve(listener, router).await?)
+        let router = Router::new()
+            .fallback(post(receive))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        axum::serve(listener, router).await.context("cannot go on listening")
     })
 }
 
-/// One line per alert: JSON never holds a raw line break once its whitespace is folded.
+/// One line per alert: control characters stand in JSON only between its members, where a space does as well.
 async fn receive(body: String) -> StatusCode {
     let line: String = body.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match telemetry::say(&line) {
