@@ -1,3 +1,19 @@
 //! The only SQL, and the only files of the server.
 //!
-//! What this room has said is stored is on the disk. It never judges and never talks to a device.
+//! What this room has said is stored is on the disk. It never judges, never talks to a device and reads no clock: every
+//! time comes in as an argument.
+//!
+//! Reading order: [`db`] (one SQL text for SQLite and PostgreSQL), [`outbox`] (how a transaction tells the rest of the
+//! server what it did), then what is stored.
+
+pub mod access;
+pub mod db;
+pub mod judging;
+pub mod outbox;
+pub mod registry;
+mod sql;
+mod tx;
+
+pub use db::{Db, DbUrl, StoreError};
+pub use outbox::OutboxItem;
+pub use tx::Tx;

@@ -1,0 +1,1 @@
+//! What the door asks of the registry: who may come in, and under which policies.

@@ -1,0 +1,1 @@
+//! The registry: things, groups, certificates, policies.

@@ -1,0 +1,118 @@
+//! A transaction.
+
+use std::sync::Arc;
+
+use sqlx::{Postgres, SqlSafeStr, Sqlite, Transaction};
+use tokio::sync::watch;
+
+use crate::outbox::{self, OutboxItem};
+use crate::sql::{Args, Row};
+use crate::{Db, StoreError};
+
+/// A transaction on either engine. Dropped without [`Tx::commit`], it leaves no trace.
+///
+/// `ON CONFLICT` and the number of rows affected decide who won, never an error: PostgreSQL refuses all that follows an
+/// error inside a transaction.
+#[derive(Debug)]
+pub struct Tx {
+    inner: Inner,
+    /// Written when the transaction commits, see [`outbox::push`].
+    pub(crate) outbox: Vec<OutboxItem>,
+    announce: Option<Arc<watch::Sender<u64>>>,
+}
+
+#[derive(Debug)]
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    pub(crate) fn from_sqlite(tx: Transaction<'static, Sqlite>) -> Self {
+        Self::new(Inner::Sqlite(tx))
+    }
+
+    pub(crate) fn from_postgres(tx: Transaction<'static, Postgres>) -> Self {
+        Self::new(Inner::Postgres(tx))
+    }
+
+    fn new(inner: Inner) -> Self {
+        Self {
+            inner,
+            outbox: Vec::new(),
+            announce: None,
+        }
+    }
+
+    /// The same, telling this signal when it has written to the outbox.
+    pub(crate) fn announcing(mut self, announce: Arc<watch::Sender<u64>>) -> Self {
+        self.announce = Some(announce);
+        self
+    }
+
+    /// Runs a statement; says how many rows it changed.
+    pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, args: Args) -> Result<u64, StoreError> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                let done = sqlx::query_with(sql, args.into_sqlite()?).execute(&mut **tx).await;
+                done.map(|done| done.rows_affected())
+            }
+            Inner::Postgres(tx) => {
+                let done = sqlx::query_with(sql, args.into_postgres()?).execute(&mut **tx).await;
+                done.map(|done| done.rows_affected())
+            }
+        }
+        .map_err(StoreError::from_sql)
+    }
+
+    /// The rows that a statement gives.
+    pub(crate) async fn rows(&mut self, sql: impl SqlSafeStr, args: Args) -> Result<Vec<Row>, StoreError> {
+        match &mut self.inner {
+            Inner::Sqlite(tx) => {
+                let rows = sqlx::query_with(sql, args.into_sqlite()?).fetch_all(&mut **tx).await;
+                rows.map(|rows| rows.into_iter().map(Row::Sqlite).collect())
+            }
+            Inner::Postgres(tx) => {
+                let rows = sqlx::query_with(sql, args.into_postgres()?).fetch_all(&mut **tx).await;
+                rows.map(|rows| rows.into_iter().map(Row::Postgres).collect())
+            }
+        }
+        .map_err(StoreError::from_sql)
+    }
+
+    /// The first row that a statement gives, if there is one.
+    pub(crate) async fn row(&mut self, sql: impl SqlSafeStr, args: Args) -> Result<Option<Row>, StoreError> {
+        // All rows are fetched: a statement that writes and returns is only done when it has been read to its end.
+        Ok(self.rows(sql, args).await?.into_iter().next())
+    }
+
+    /// Writes the outbox and makes everything durable; then the outbox' signal moves.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        let end = outbox::write(&mut self).await?;
+        match self.inner {
+            Inner::Sqlite(tx) => tx.commit().await,
+            Inner::Postgres(tx) => tx.commit().await,
+        }
+        .map_err(StoreError::from_sql)?;
+        if let (Some(end), Some(announce)) = (end, self.announce) {
+            announce.send_if_modified(|last| {
+                let moves = *last < end;
+                *last = end.max(*last);
+                moves
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Db {
+    /// Takes the next `n` numbers of a counter; says the last of them. The counter stays locked until the transaction
+    /// ends, so its numbers become visible in order and without gaps.
+    pub(crate) async fn take(tx: &mut Tx, counter: &'static str, n: u64) -> Result<u64, StoreError> {
+        let sql = "UPDATE counter SET value = value + $1 WHERE name = $2 RETURNING value";
+        match tx.row(sql, crate::sql::args![crate::sql::int(n), counter]).await? {
+            Some(row) => row.count(0),
+            None => Err(StoreError::not_found("counter", counter)),
+        }
+    }
+}
