@@ -3,11 +3,15 @@
 //! A criterion describes what is **normal**; a datapoint that does not meet it is a *breach*. `greater-than 200` alarms
 //! at 200 or less. The shapes follow AWS's `Behavior` and `BehaviorCriteria`.
 
+mod cidr;
+
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::metric::Metric;
 use crate::name::{BehaviorName, DimensionName};
+
+pub use cidr::BadCidr;
 
 /// One rule of a security profile.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,188 @@
+//! Texts with wildcards and variables.
+
+use crate::context::Context;
+use crate::key::Key;
+
+/// A text with `*` (any characters, also `/`), `?` (one character) and variables. MQTT's `+` and `#` are plain characters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pattern {
+    tokens: Vec<Token>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Token {
+    Literal(Box<str>),
+    /// `*`; never two in a row.
+    Any,
+    /// `?`
+    One,
+    Variable(Key),
+}
+
+/// Whether `*` and `?` are wildcards in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wildcards {
+    Special,
+    Plain,
+}
+
+/// A `${` without its `}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unclosed;
+
+/// What variables may stand for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values<'a> {
+    pub(crate) context: &'a Context,
+    /// A value with `+` or `#` counts as absent: the text decides what a client may subscribe to.
+    pub(crate) is_filter: bool,
+}
+
+/// A text in two pieces, so that a topic need not be copied behind `topic/`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined<'a>(pub(crate) &'a str, pub(crate) &'a str);
+
+impl Pattern {
+    pub(crate) fn parse(text: &str, wildcards: Wildcards) -> Result<Self, Unclosed> {
+        let mut tokens = Vec::new();
+        let mut literal = String::new();
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let special = match c {
+                '$' if rest.starts_with("${") => {
+                    let end = rest.find('}').ok_or(Unclosed)?;
+                    let name = &rest[2..end];
+                    rest = &rest[end + 1..];
+                    match name {
+                        "*" | "?" | "$" => {
+                            literal.push_str(name);
+                            continue;
+                        }
+                        _ => Token::Variable(Key::of(name)),
+                    }
+                }
+                '*' | '?' if wildcards == Wildcards::Special => {
+                    rest = &rest[1..];
+                    if c == '*' { Token::Any } else { Token::One }
+                }
+                _ => {
+                    literal.push(c);
+                    rest = &rest[c.len_utf8()..];
+                    continue;
+                }
+            };
+            if !literal.is_empty() {
+                tokens.push(Token::Literal(std::mem::take(&mut literal).into()));
+            }
+            if special != Token::Any || tokens.last() != Some(&Token::Any) {
+                tokens.push(special);
+            }
+        }
+        if !literal.is_empty() {
+            tokens.push(Token::Literal(literal.into()));
+        }
+        Ok(Self { tokens })
+    }
+
+    /// Whether every variable in the text has a value.
+    pub(crate) fn is_resolved(&self, values: Values<'_>) -> bool {
+        self.tokens.iter().all(|token| match token {
+            Token::Variable(key) => values.of(key).is_some(),
+            Token::Literal(_) | Token::Any | Token::One => true,
+        })
+    }
+
+    /// Whether the text matches, values taken literally. A variable without value matches nothing.
+    ///
+    /// Goes back to the last `*` only, which suffices: time is at most the product of both lengths.
+    pub(crate) fn matches(&self, text: Joined<'_>, values: Values<'_>) -> bool {
+        let (mut token, mut at) = (0, 0);
+        let mut last_any: Option<(usize, usize)> = None;
+        loop {
+            let step = match self.tokens.get(token) {
+                Some(Token::Any) => {
+                    token += 1;
+                    if token == self.tokens.len() {
+                        return true;
+                    }
+                    last_any = Some((token, at));
+                    continue;
+                }
+                Some(Token::One) => text.char_len_at(at),
+                Some(Token::Literal(literal)) => text.has_at(at, literal),
+                Some(Token::Variable(key)) => match values.of(key) {
+                    Some(value) => text.has_at(at, &value),
+                    None => return false,
+                },
+                None if at == text.len() => return true,
+                None => None,
+            };
+            match (step, last_any) {
+                (Some(step), _) => (token, at) = (token + 1, at + step),
+                (None, Some((after_any, from))) => {
+                    let Some(step) = text.char_len_at(from) else {
+                        return false;
+                    };
+                    last_any = Some((after_any, from + step));
+                    (token, at) = (after_any, from + step);
+                }
+                (None, None) => return false,
+            }
+        }
+    }
+
+    /// Whether a text without any variable in sight matches.
+    pub(crate) fn matches_plain(&self, text: &str) -> bool {
+        let context = &Context::default();
+        let is_filter = false;
+        self.matches(Joined("", text), Values { context, is_filter })
+    }
+
+    /// The text with values in place of variables; wildcards stand for themselves. `None` if a value is missing.
+    pub(crate) fn rendered(&self, values: Values<'_>) -> Option<String> {
+        let mut text = String::new();
+        for token in &self.tokens {
+            match token {
+                Token::Literal(literal) => text.push_str(literal),
+                Token::Any => text.push('*'),
+                Token::One => text.push('?'),
+                Token::Variable(key) => text.push_str(&values.of(key)?),
+            }
+        }
+        Some(text)
+    }
+}
+
+impl<'a> Values<'a> {
+    fn of(&self, key: &Key) -> Option<std::borrow::Cow<'a, str>> {
+        let value = key.text(self.context)?;
+        let is_harmless = !self.is_filter || !value.contains(['+', '#']);
+        is_harmless.then_some(value)
+    }
+}
+
+impl Joined<'_> {
+    fn len(self) -> usize {
+        self.0.len() + self.1.len()
+    }
+
+    /// The piece's length if it stands at byte `at`.
+    fn has_at(self, at: usize, piece: &str) -> Option<usize> {
+        let (head, tail, piece) = (self.0.as_bytes(), self.1.as_bytes(), piece.as_bytes());
+        let is_there = match head.get(at..) {
+            Some(head) if piece.len() <= head.len() => head.starts_with(piece),
+            Some(head) => piece.starts_with(head) && tail.starts_with(&piece[head.len()..]),
+            None => tail.get(at - head.len()..).is_some_and(|tail| tail.starts_with(piece)),
+        };
+        is_there.then_some(piece.len())
+    }
+
+    /// How many bytes the character at byte `at`, a boundary, has. `None` at the end.
+    fn char_len_at(self, at: usize) -> Option<usize> {
+        let text = match at.checked_sub(self.0.len()) {
+            Some(at) => self.1.get(at..),
+            None => self.0.get(at..),
+        };
+        text?.chars().next().map(char::len_utf8)
+    }
+}
