@@ -1,11 +1,15 @@
 //! Records of the report log: all that an engine ever reads.
 
+mod wire;
+
 use std::sync::Arc;
 
 use crate::name::{CertificateId, DeviceName, ThingGroupName, ThingName};
 use crate::profile::JudgingConfig;
 use crate::report::Report;
 use crate::time::Timestamp;
+
+pub use wire::BadRecord;
 
 /// One record of a partition of the report log, with the time that the gateway stamped it with.
 /// Stamps never go back within a partition, except at a [`Record::Clock`].

@@ -2,9 +2,12 @@
 //!
 //! Source of the shape: AWS IoT Device Defender's device-side metrics document, version 1.0.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod decode;
 pub mod reply;
 mod tree;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
