@@ -1,0 +1,325 @@
+//! The engine of one partition of the report log.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use picket_model::name::DeviceName;
+use picket_model::profile::JudgingConfig;
+use picket_model::record::{Input, Member, Record, ReportRecord};
+use picket_model::time::Timestamp;
+use picket_model::violation::ViolationChange;
+
+use crate::device::Device;
+use crate::fleet::{DeviceKey, Fleet};
+use crate::moment::{EngineClock, Moment};
+use crate::rulebook::{Membership, Rulebook, Succession};
+use crate::slot::Occasion;
+
+/// Judges the devices of one partition of the report log.
+///
+/// The same inputs in the same order give the same changes, however they are batched, and wherever the engine was
+/// replaced by one restored from its [snapshot](Engine::snapshot).
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) clock: EngineClock,
+    pub(crate) rulebook: Rulebook,
+    pub(crate) fleet: Fleet,
+    /// When to look after the deadlines of which device: never later than its next one, perhaps earlier.
+    pub(crate) wakes: BTreeSet<(Moment, DeviceKey)>,
+    pub(crate) n_strangers_max: usize,
+    counters: Counters,
+}
+
+/// What an engine has done since it was made or restored. Not part of its state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Reports taken, duplicates not included.
+    pub n_reports: u64,
+    /// Reports left out because the same came from the same thing before.
+    pub n_duplicates: u64,
+    /// Datapoints judged: one per report and behavior that the report has a value for.
+    pub n_datapoints: u64,
+    /// Reports that came over a certificate not attached to their thing.
+    pub n_unattached: u64,
+    /// Unregistered devices whose state was dropped because there were too many.
+    pub n_dropped: u64,
+    /// Configuration records left out because their revision, or a later one, was in force already.
+    pub n_stale_configs: u64,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engine {
+    /// How many unregistered devices there may be state of, over all partitions: beyond it, those least recently seen
+    /// are dropped.
+    pub const UNREGISTERED_MAX: usize = 100_000;
+
+    /// An engine that has seen nothing, for a log of a single partition.
+    pub fn new() -> Self {
+        Self::bounded(Self::UNREGISTERED_MAX)
+    }
+
+    /// An engine that has seen nothing and keeps state of at most `n_unregistered_max` unregistered devices (at least
+    /// one): [`Engine::UNREGISTERED_MAX`] divided by the number of partitions. The bound is part of the state.
+    pub fn bounded(n_unregistered_max: usize) -> Self {
+        Self {
+            clock: EngineClock::default(),
+            rulebook: Rulebook::default(),
+            fleet: Fleet::default(),
+            wakes: BTreeSet::new(),
+            n_strangers_max: n_unregistered_max.max(1),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes one record, which must be the next one of the partition. Returns what changed, in an order that depends
+    /// on the records alone.
+    pub fn apply(&mut self, input: Input) -> Vec<ViolationChange> {
+        let at = input.stamped.at;
+        let mut changes = Vec::new();
+        if let Record::Clock { old, new } = input.stamped.record {
+            self.clock.set(old, new);
+            return changes;
+        }
+        let now = self.clock.advance(at);
+        // Time passes with every record, not only with ticks: a tick is for when there is no other.
+        self.meet_deadlines(at, now, &mut changes);
+        match input.stamped.record {
+            Record::Report(record) => self.report((at, now), *record, &mut changes),
+            Record::Config { revision } => {
+                let config = input.config.filter(|config| config.revision == revision);
+                self.configure((at, now), config, &mut changes);
+            }
+            Record::Member(member) => self.enrol((at, now), member, &mut changes),
+            Record::Tick | Record::Clock { .. } => {}
+        }
+        changes
+    }
+
+    /// When the engine next wants to be told the time, by any record stamped then or later. `None`: not before another
+    /// report. At that time perhaps nothing is due after all.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.wakes.first().map(|&(moment, _)| self.clock.timestamp(moment))
+    }
+
+    /// The judging revision in force; 0 before the first.
+    pub fn revision(&self) -> u64 {
+        self.rulebook.revision()
+    }
+
+    /// What was done since the engine was made or restored.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many devices there is state of, registered ones that never reported included.
+    pub fn n_devices(&self) -> usize {
+        self.fleet.n_devices()
+    }
+
+    /// How many of them are not registered.
+    pub fn n_unregistered(&self) -> usize {
+        self.fleet.n_strangers()
+    }
+
+    fn report(&mut self, (at, now): (Timestamp, Moment), record: ReportRecord, changes: &mut Vec<ViolationChange>) {
+        let key = match self.fleet.find(&record.thing) {
+            Some(key) => key,
+            None => self.admit(record.thing, Membership::default()),
+        };
+        if self.fleet.is_stranger(key) {
+            self.fleet.estrange(key);
+        }
+        let is_genuine = record.sender.is_attached;
+        self.counters.n_unattached += u64::from(!is_genuine);
+        let Some(device) = self.fleet.device_mut(key) else {
+            return;
+        };
+        if !device.note_report(record.report.report_id, record.payload_hash, is_genuine, now) {
+            self.counters.n_duplicates += 1;
+            return;
+        }
+        self.counters.n_reports += 1;
+        let occasion = Occasion {
+            thing: &device.name,
+            at,
+            now,
+        };
+        let rules = self.rulebook.rules(device.cohort);
+        for (slot, rule) in device.slots.iter_mut().zip(rules.iter()) {
+            if let Some(reading) = rule.read(&record.report) {
+                let is_datapoint = slot.take(rule, reading, is_genuine, occasion, changes);
+                self.counters.n_datapoints += u64::from(is_datapoint);
+            }
+        }
+        if !changes.is_empty() {
+            self.schedule(key);
+        }
+        self.drop_surplus((at, now), changes);
+    }
+
+    /// Puts another configuration in force.
+    fn configure(
+        &mut self,
+        (at, now): (Timestamp, Moment),
+        config: Option<Arc<JudgingConfig>>,
+        changes: &mut Vec<ViolationChange>,
+    ) {
+        let Some(config) = config.filter(|config| self.rulebook.revision() < config.revision) else {
+            self.counters.n_stale_configs += 1;
+            return;
+        };
+        let successions = self.rulebook.adopt(config);
+        let n_before = changes.len();
+        for key in self.fleet.keys().collect::<Vec<_>>() {
+            let Some(device) = self.fleet.device_mut(key) else {
+                continue;
+            };
+            if let Some(succession) = successions.get(&device.cohort) {
+                let rules = (&*succession.old, &*succession.new);
+                device.change_rules(rules, &succession.heirs, (at, now), changes);
+            }
+            let rulebook = &self.rulebook;
+            device.end_former((at, now), changes, |former| {
+                rulebook
+                    .behavior_without_groups(&former.profile, &former.behavior.name, former.was_registered)
+                    .is_none()
+            });
+            for former in &mut device.former {
+                let name = &former.behavior.name;
+                if let Some(now) = rulebook.behavior_without_groups(&former.profile, name, former.was_registered) {
+                    former.behavior = Arc::clone(now);
+                }
+            }
+        }
+        // The places of devices mean nothing, so the order is made anew; within a device it stays.
+        if let Some(fresh) = changes.get_mut(n_before..) {
+            fresh.sort_by(|a, b| a.thing.cmp(&b.thing));
+        }
+    }
+
+    /// Takes note of what the registry says of a thing.
+    fn enrol(&mut self, (at, now): (Timestamp, Moment), member: Member, changes: &mut Vec<ViolationChange>) {
+        let membership = Membership {
+            is_registered: member.is_registered,
+            groups: member.groups,
+        };
+        let name = DeviceName::from(member.thing);
+        let Some(key) = self.fleet.find(&name) else {
+            if membership != Membership::default() {
+                self.admit(name, membership);
+                self.drop_surplus((at, now), changes);
+            }
+            return;
+        };
+        let Some(device) = self.fleet.device_mut(key) else {
+            return;
+        };
+        let old_cohort = device.cohort;
+        let was_registered = self.rulebook.membership(old_cohort).is_registered;
+        let old = Arc::clone(self.rulebook.rules(old_cohort));
+        let is_registered = membership.is_registered;
+        if was_registered != is_registered {
+            let rulebook = &self.rulebook;
+            let lives_on = |rule: &crate::rule::Rule| {
+                rulebook
+                    .behavior_without_groups(&rule.profile, &rule.behavior.name, was_registered)
+                    .is_some()
+            };
+            device.change_identity(&old, was_registered, lives_on, (at, now), changes);
+        }
+        device.cohort = self.rulebook.join(membership);
+        self.rulebook.leave(old_cohort);
+        let succession = Succession::between(&old, self.rulebook.rules(device.cohort));
+        let rules = (&*succession.old, &*succession.new);
+        device.change_rules(rules, &succession.heirs, (at, now), changes);
+        let is_forgotten = !is_registered && device.last_seen.is_none() && device.former.is_empty();
+        if is_forgotten {
+            self.forget(key);
+        } else if is_registered {
+            self.fleet.acquaint(key);
+        } else if was_registered {
+            self.fleet.estrange(key);
+        }
+        self.schedule(key);
+        self.drop_surplus((at, now), changes);
+    }
+
+    pub(crate) fn admit(&mut self, name: DeviceName, membership: Membership) -> DeviceKey {
+        let is_registered = membership.is_registered;
+        let cohort = self.rulebook.join(membership);
+        let key = self
+            .fleet
+            .insert(Device::new(name, cohort, self.rulebook.rules(cohort)));
+        if !is_registered {
+            self.fleet.estrange(key);
+        }
+        key
+    }
+
+    fn forget(&mut self, key: DeviceKey) -> Option<Device> {
+        let device = self.fleet.remove(key)?;
+        self.rulebook.leave(device.cohort);
+        if let Some(wake) = device.wake {
+            self.wakes.remove(&(wake, key));
+        }
+        Some(device)
+    }
+
+    /// Drops the unregistered devices that are too many, least recently seen first. Nobody judges them any more, so
+    /// their violations are invalidated.
+    fn drop_surplus(&mut self, (at, now): (Timestamp, Moment), changes: &mut Vec<ViolationChange>) {
+        while self.n_strangers_max < self.fleet.n_strangers() {
+            let Some(key) = self.fleet.oldest_stranger() else {
+                return;
+            };
+            let Some(cohort) = self.fleet.device(key).map(|device| device.cohort) else {
+                return;
+            };
+            let rules = Arc::clone(self.rulebook.rules(cohort));
+            let Some(mut device) = self.forget(key) else { return };
+            device.invalidate_open(&rules, (at, now), changes);
+            device.end_former((at, now), changes, |_| true);
+            self.counters.n_dropped += 1;
+        }
+    }
+
+    /// Sees to it that the engine wakes for the device's next deadline.
+    pub(crate) fn schedule(&mut self, key: DeviceKey) {
+        let Some(device) = self.fleet.device_mut(key) else {
+            return;
+        };
+        let Some(deadline) = device.deadline() else { return };
+        match device.wake {
+            // Deadlines mostly move away: a wake that comes too early looks again, and costs nothing until then.
+            Some(wake) if wake <= deadline => {}
+            later => {
+                if let Some(later) = later {
+                    self.wakes.remove(&(later, key));
+                }
+                device.wake = Some(deadline);
+                self.wakes.insert((deadline, key));
+            }
+        }
+    }
+
+    fn meet_deadlines(&mut self, at: Timestamp, now: Moment, changes: &mut Vec<ViolationChange>) {
+        let n_before = changes.len();
+        while let Some((wake, key)) = self.wakes.first().copied().filter(|(wake, _)| *wake <= now) {
+            self.wakes.remove(&(wake, key));
+            let Some(device) = self.fleet.device_mut(key) else {
+                continue;
+            };
+            device.wake = None;
+            device.invalidate_silent(self.rulebook.rules(device.cohort), (at, now), changes);
+            self.schedule(key);
+        }
+        if let Some(fresh) = changes.get_mut(n_before..) {
+            fresh.sort_by(|a, b| a.thing.cmp(&b.thing));
+        }
+    }
+}
