@@ -5,6 +5,8 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 mod decode;
+mod encode;
+mod pen;
 pub mod reply;
 mod tree;
 pub(crate) mod wire;
@@ -17,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::name::MetricName;
 
 pub use decode::ReportError;
+pub use encode::KeyStyle;
 
 /// One report, decoded. Every absent block is `None`: it gives no datapoint. An empty list is a datapoint.
 #[derive(Clone, Debug, PartialEq)]
