@@ -3,9 +3,13 @@
 //! Source of the shape: AWS's documented replies; `timestamp` is in milliseconds, `ErrorCode` and `ErrorMessage` begin
 //! with capitals, all else is camelCase.
 
+mod decode;
+
 use crate::name::DeviceName;
 use crate::time::Timestamp;
 use crate::topic::Format;
+
+pub use decode::{BadReply, Outcome, Reply};
 
 /// The most characters of a rejection's message.
 const MESSAGE_CHARS_MAX: usize = 400;
