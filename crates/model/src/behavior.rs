@@ -4,6 +4,10 @@
 //! at 200 or less. The shapes follow AWS's `Behavior` and `BehaviorCriteria`.
 
 mod cidr;
+mod parse;
+pub(crate) mod spelling;
+pub mod wire;
+mod words;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,6 +16,8 @@ use crate::metric::Metric;
 use crate::name::{BehaviorName, DimensionName};
 
 pub use cidr::BadCidr;
+pub use parse::BadBehavior;
+pub use spelling::BadWord;
 
 /// One rule of a security profile.
 #[derive(Clone, Debug, PartialEq)]
@@ -230,6 +236,9 @@ impl WindowDuration {
 }
 
 impl Criteria {
+    /// The longest run of datapoints that may be asked for.
+    pub const RUN_MAX: u8 = 10;
+
     /// How many breaches in a row raise the alarm: 1 to 10.
     pub fn n_to_alarm(&self) -> u8 {
         self.to_alarm.unwrap_or(1)

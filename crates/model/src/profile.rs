@@ -1,11 +1,19 @@
 //! Security profiles, what they are attached to, and the whole of what judging depends on.
 
+mod behaviors;
+pub mod lint;
+mod wire;
+
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::behavior::Behavior;
 use crate::metric::CustomMetricType;
-use crate::name::{MetricName, ProfileName, ThingGroupName};
+use crate::name::{BadName, MetricName, ProfileName, ThingGroupName};
+
+pub use behaviors::{BadBehaviors, Behaviors};
 
 /// What a profile is attached to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,4 +50,79 @@ pub struct JudgingConfig {
     pub profiles: Vec<JudgedProfile>,
     /// The custom metrics that exist, with their types.
     pub custom_metrics: BTreeMap<MetricName, CustomMetricType>,
+}
+
+impl JudgingConfig {
+    /// The configuration as JSON, as the database holds a revision. What is encoded is what is decoded, bit for bit.
+    ///
+    /// # Errors
+    /// Never for a configuration that was parsed: all its numbers are finite.
+    pub fn encode(&self) -> Result<Vec<u8>, BadJudgingConfig> {
+        serde_json::to_vec(&wire::Config::from(self)).map_err(BadJudgingConfig::Json)
+    }
+
+    /// The configuration that was encoded.
+    ///
+    /// # Errors
+    /// The bytes are not what [`JudgingConfig::encode`] makes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadJudgingConfig> {
+        serde_json::from_slice::<wire::Config>(bytes)
+            .map_err(BadJudgingConfig::Json)?
+            .try_into()
+    }
+}
+
+/// Why bytes are no judging configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BadJudgingConfig {
+    /// Not JSON of the shape.
+    #[error("judging configuration is not JSON of its shape")]
+    Json(#[source] serde_json::Error),
+    /// A name, a behavior or a target in it is none.
+    #[error("judging configuration holds what it cannot hold")]
+    Content(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// As in an ARN after the account: `all/things`, `thinggroup/pumps`.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllThings => f.write_str("all/things"),
+            Self::RegisteredThings => f.write_str("all/registered-things"),
+            Self::UnregisteredThings => f.write_str("all/unregistered-things"),
+            Self::Group(group) => write!(f, "thinggroup/{group}"),
+        }
+    }
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTarget {
+    /// Neither of the three sets of things nor a group.
+    #[error(
+        "target is {found:?}, expected all/things, all/registered-things, all/unregistered-things or thinggroup/<name>"
+    )]
+    Kind {
+        /// The text as found, at most 150 characters of it.
+        found: String,
+    },
+    /// The group's name is none.
+    #[error(transparent)]
+    Group(#[from] BadName),
+}
+
+impl FromStr for Target {
+    type Err = BadTarget;
+
+    fn from_str(text: &str) -> Result<Self, BadTarget> {
+        match (text, text.strip_prefix("thinggroup/")) {
+            ("all/things", _) => Ok(Self::AllThings),
+            ("all/registered-things", _) => Ok(Self::RegisteredThings),
+            ("all/unregistered-things", _) => Ok(Self::UnregisteredThings),
+            (_, Some(group)) => Ok(Self::Group(group.parse()?)),
+            (found, None) => Err(BadTarget::Kind {
+                found: found.chars().take(150).collect(),
+            }),
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Values of metrics: what a datapoint holds and a violation shows.
 
+pub mod wire;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

@@ -1,12 +1,15 @@
 //! Violations: a device is not behaving as one of its profiles says is normal.
 
+pub mod wire;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::behavior::Behavior;
+use crate::behavior::spelling::words;
+use crate::behavior::{BadWord, Behavior};
 use crate::name::{BehaviorName, DeviceName, ProfileName};
 use crate::time::Timestamp;
 use crate::value::MetricValue;
@@ -64,7 +67,7 @@ pub enum ChangeKind {
     Invalidated,
 }
 
-/// What is told of a violation: to the outbox, to responders and, as alerts, to people.
+/// What is told of a violation: to the outbox, to responders and, as [`wire::Alert`], to people.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ViolationNotice {
     /// Which violation.
@@ -154,6 +157,37 @@ impl ViolationNotice {
     }
 }
 
+impl ViolationNotice {
+    /// The notice as JSON, as the outbox holds it. What is encoded is what is decoded.
+    ///
+    /// # Errors
+    /// Never for a notice whose numbers are finite, as all parsed ones are.
+    pub fn encode(&self) -> Result<Vec<u8>, BadNotice> {
+        serde_json::to_vec(&wire::Notice::from(self)).map_err(BadNotice::Json)
+    }
+
+    /// The notice that was encoded.
+    ///
+    /// # Errors
+    /// The bytes are not what [`ViolationNotice::encode`] makes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadNotice> {
+        serde_json::from_slice::<wire::Notice>(bytes)
+            .map_err(BadNotice::Json)?
+            .try_into()
+    }
+}
+
+/// Why bytes are no notice.
+#[derive(Debug, thiserror::Error)]
+pub enum BadNotice {
+    /// Not JSON of the shape.
+    #[error("notice of a violation is not JSON of its shape")]
+    Json(#[source] serde_json::Error),
+    /// A name, a word or a value in it is none.
+    #[error("notice of a violation holds what it cannot hold")]
+    Content(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
 impl ChangeKind {
     /// The event that clients see, if this is one.
     pub fn event_type(&self) -> Option<EventType> {
@@ -166,27 +200,18 @@ impl ChangeKind {
     }
 }
 
-impl EventType {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InAlarm => "in-alarm",
-            Self::AlarmCleared => "alarm-cleared",
-            Self::AlarmInvalidated => "alarm-invalidated",
-        }
-    }
-}
-
-impl VerificationState {
-    /// The name on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::FalsePositive => "FALSE_POSITIVE",
-            Self::BenignPositive => "BENIGN_POSITIVE",
-            Self::TruePositive => "TRUE_POSITIVE",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
+words! {
+    EventType, "violationEventType", [
+        InAlarm = "in-alarm",
+        AlarmCleared = "alarm-cleared",
+        AlarmInvalidated = "alarm-invalidated",
+    ];
+    VerificationState, "verificationState", [
+        FalsePositive = "FALSE_POSITIVE",
+        BenignPositive = "BENIGN_POSITIVE",
+        TruePositive = "TRUE_POSITIVE",
+        Unknown = "UNKNOWN",
+    ];
 }
 
 impl fmt::Display for ViolationId {

@@ -1,0 +1,89 @@
+//! The judging configuration as the database holds it, one JSON body per revision.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BadJudgingConfig, JudgedProfile, JudgingConfig};
+use crate::behavior::{Behavior, wire};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Config {
+    revision: u64,
+    profiles: Vec<Profile>,
+    custom_metrics: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Profile {
+    name: String,
+    behaviors: Vec<wire::Behavior>,
+    targets: Vec<String>,
+}
+
+impl From<&JudgingConfig> for Config {
+    fn from(config: &JudgingConfig) -> Self {
+        let profile = |profile: &JudgedProfile| Profile {
+            name: profile.name.to_string(),
+            behaviors: profile.behaviors.iter().map(|behavior| (&**behavior).into()).collect(),
+            targets: profile.targets.iter().map(ToString::to_string).collect(),
+        };
+        let custom_metric = |(name, kind): (&crate::name::MetricName, &crate::metric::CustomMetricType)| {
+            (name.to_string(), kind.as_str().to_owned())
+        };
+        Self {
+            revision: config.revision,
+            profiles: config.profiles.iter().map(profile).collect(),
+            custom_metrics: config.custom_metrics.iter().map(custom_metric).collect(),
+        }
+    }
+}
+
+impl TryFrom<Config> for JudgingConfig {
+    type Error = BadJudgingConfig;
+
+    fn try_from(written: Config) -> Result<Self, BadJudgingConfig> {
+        let custom_metrics = written
+            .custom_metrics
+            .into_iter()
+            .map(|(name, kind)| Ok((name.parse().map_err(bad)?, kind.parse().map_err(bad)?)))
+            .collect::<Result<_, BadJudgingConfig>>()?;
+        Ok(Self {
+            revision: written.revision,
+            profiles: written
+                .profiles
+                .into_iter()
+                .map(TryFrom::try_from)
+                .collect::<Result<_, _>>()?,
+            custom_metrics,
+        })
+    }
+}
+
+impl TryFrom<Profile> for JudgedProfile {
+    type Error = BadJudgingConfig;
+
+    fn try_from(written: Profile) -> Result<Self, BadJudgingConfig> {
+        let behaviors = written
+            .behaviors
+            .into_iter()
+            .map(|behavior| Behavior::try_from(behavior).map(Arc::new));
+        Ok(Self {
+            name: written.name.parse().map_err(bad)?,
+            behaviors: behaviors.collect::<Result<_, _>>().map_err(bad)?,
+            targets: written
+                .targets
+                .iter()
+                .map(|target| target.parse())
+                .collect::<Result<_, _>>()
+                .map_err(bad)?,
+        })
+    }
+}
+
+fn bad(error: impl std::error::Error + Send + Sync + 'static) -> BadJudgingConfig {
+    BadJudgingConfig::Content(Box::new(error))
+}
