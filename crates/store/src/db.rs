@@ -125,6 +125,24 @@ pub enum StoreError {
         /// How many there may be.
         n_max: u64,
     },
+    /// It is not in a state for that.
+    #[error("{what} {name:?} is {found}, expected {expected}")]
+    State {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Its state.
+        found: &'static str,
+        /// The states in which it can be done.
+        expected: &'static str,
+    },
+    /// A rule between several rows forbids it.
+    #[error("{reason}")]
+    Rule {
+        /// Which, in words.
+        reason: String,
+    },
     /// Something else still needs it.
     #[error("{what} {name:?} is still used by {by}")]
     InUse {

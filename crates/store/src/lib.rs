@@ -9,6 +9,7 @@
 pub mod access;
 pub mod db;
 pub mod judging;
+pub mod log;
 pub mod outbox;
 pub mod registry;
 mod sql;
