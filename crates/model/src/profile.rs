@@ -54,11 +54,9 @@ pub struct JudgingConfig {
 
 impl JudgingConfig {
     /// The configuration as JSON, as the database holds a revision. What is encoded is what is decoded, bit for bit.
-    ///
-    /// # Errors
-    /// Never for a configuration that was parsed: all its numbers are finite.
-    pub fn encode(&self) -> Result<Vec<u8>, BadJudgingConfig> {
-        serde_json::to_vec(&wire::Config::from(self)).map_err(BadJudgingConfig::Json)
+    pub fn encode(&self) -> Vec<u8> {
+        // Texts and finite numbers always have a JSON form; what had none would be empty, which decodes to an error.
+        serde_json::to_vec(&wire::Config::from(self)).unwrap_or_default()
     }
 
     /// The configuration that was encoded.
