@@ -1,3 +1,24 @@
 //! The operator's commands, noun verb, over the API and nothing else.
 //!
 //! Stdout is data, stderr is talk. This room never opens a database or a data directory.
+
+mod arn;
+mod certificate;
+mod client;
+mod clock;
+mod command;
+mod credentials;
+mod desk;
+mod endpoint;
+mod failure;
+mod field;
+mod group;
+mod key;
+mod output;
+mod policy;
+mod profile;
+mod response;
+mod thing;
+mod violation;
+
+pub use command::{Command, EXIT_CODES, Options, run};

@@ -1,0 +1,205 @@
+//! `picket profile`.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use picket_aws::call::Call;
+use picket_model::name::ProfileName;
+use serde_json::Value;
+
+use crate::arn;
+use crate::client::Paging;
+use crate::desk::{self, Desk};
+use crate::failure::Failure;
+use crate::field::{text, time};
+use crate::output::Column;
+
+/// What to do with security profiles.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Create a profile from a file
+    Create {
+        /// The profile's name
+        profile: ProfileName,
+        /// What AWS's CreateSecurityProfile takes, JSON; `-` is stdin
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Change a profile: the lists in the file replace the stored ones
+    Update {
+        /// The profile's name
+        profile: ProfileName,
+        /// What AWS's UpdateSecurityProfile takes, JSON; `-` is stdin
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say in words what is normal for devices of a profile
+    Show {
+        /// The profile's name
+        profile: ProfileName,
+    },
+    /// List all profiles
+    List,
+    /// Remove a profile
+    Delete {
+        /// The profile's name
+        profile: ProfileName,
+    },
+    /// Judge devices by a profile
+    Attach {
+        /// The profile's name
+        profile: ProfileName,
+        /// `all/things`, `all/registered-things`, `all/unregistered-things`, a group's name, or an ARN
+        target: Target,
+    },
+    /// Undo an attach
+    Detach {
+        /// The profile's name
+        profile: ProfileName,
+        /// As for attach
+        target: Target,
+    },
+    /// Say what is doubtful about a profile, before it is created
+    Lint {
+        /// What AWS's CreateSecurityProfile takes, JSON; `-` is stdin
+        file: PathBuf,
+    },
+}
+
+/// Whom a profile is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// As given.
+    Arn(String),
+    /// What follows the account in an ARN.
+    Resource(String),
+}
+
+impl FromStr for Target {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text.starts_with("arn:") {
+            Self::Arn(text.to_owned())
+        } else if text.starts_with("all/") {
+            Self::Resource(text.to_owned())
+        } else {
+            Self::Resource(format!("thinggroup/{text}"))
+        })
+    }
+}
+
+const COLUMNS: [Column; 2] = [
+    ("PROFILE", |item| text(item, "name")),
+    ("ARN", |item| text(item, "arn")),
+];
+
+const LINES: [Column; 6] = [
+    ("profile", |answer| text(answer, "securityProfileName")),
+    ("description", |answer| text(answer, "securityProfileDescription")),
+    ("arn", |answer| text(answer, "securityProfileArn")),
+    ("version", |answer| text(answer, "version")),
+    ("created", |answer| time(answer, "creationDate")),
+    ("changed", |answer| time(answer, "lastModifiedDate")),
+];
+
+impl Verb {
+    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::Create { profile, file } => {
+                let call = Call::post(&["security-profiles", profile.as_str()]).json(&read(&file)?);
+                desk.act(call, &format!("created profile {profile}")).await
+            }
+            Self::Update { profile, file } => {
+                let call = Call::patch(&["security-profiles", profile.as_str()]).json(&read(&file)?);
+                desk.act(call, &format!("changed profile {profile}")).await
+            }
+            Self::Show { profile } => show(desk, &profile).await,
+            Self::List => {
+                desk.list(
+                    Call::get(&["security-profiles"]),
+                    Paging::Token,
+                    "securityProfileIdentifiers",
+                    &COLUMNS,
+                )
+                .await
+            }
+            Self::Delete { profile } => {
+                let call = Call::delete(&["security-profiles", profile.as_str()]);
+                desk.act(call, &format!("deleted profile {profile}")).await
+            }
+            Self::Attach { profile, target } => {
+                let target = arn_of(desk, &profile, target).await?;
+                let call = Call::put(&["security-profiles", profile.as_str(), "targets"])
+                    .query("securityProfileTargetArn", &target);
+                desk.act(call, &format!("profile {profile} is attached to {target}"))
+                    .await
+            }
+            Self::Detach { profile, target } => {
+                let target = arn_of(desk, &profile, target).await?;
+                let call = Call::delete(&["security-profiles", profile.as_str(), "targets"])
+                    .query("securityProfileTargetArn", &target);
+                desk.act(call, &format!("profile {profile} is not attached to {target}"))
+                    .await
+            }
+            Self::Lint { file } => lint(desk, &file).await,
+        }
+    }
+}
+
+/// The file may be what `picket profile show --output json` printed: what the server alone decides is left out.
+fn read(file: &Path) -> Result<Value, Failure> {
+    let mut body = desk::read_json(file)?;
+    let Some(members) = body.as_object_mut() else {
+        return Err(Failure::Unexpected {
+            what: file.display().to_string(),
+            found: "not an object".to_owned(),
+            expected: "a JSON object with `behaviors`",
+        });
+    };
+    for member in [
+        "securityProfileName",
+        "securityProfileArn",
+        "version",
+        "creationDate",
+        "lastModifiedDate",
+    ] {
+        members.remove(member);
+    }
+    Ok(body)
+}
+
+async fn show(desk: &Desk, profile: &ProfileName) -> Result<(), Failure> {
+    let answer = desk
+        .client
+        .call(&Call::get(&["security-profiles", profile.as_str()]))
+        .await?;
+    if desk.output.is_json() {
+        return desk.output.json(&answer);
+    }
+    desk.output.details(&answer, &LINES)
+}
+
+async fn lint(desk: &Desk, file: &Path) -> Result<(), Failure> {
+    let call = Call::post(&["picket", "v1", "security-profiles", "lint"]).json(&read(file)?);
+    let answer = desk.client.call(&call).await?;
+    desk.output.json(&answer)
+}
+
+async fn arn_of(desk: &Desk, profile: &ProfileName, target: Target) -> Result<String, Failure> {
+    let resource = match target {
+        Target::Arn(arn) => return Ok(arn),
+        Target::Resource(resource) => resource,
+    };
+    let answer = desk
+        .client
+        .call(&Call::get(&["security-profiles", profile.as_str()]))
+        .await?;
+    let own = desk::required(&answer, "securityProfileArn")?;
+    arn::sibling(own, &resource).ok_or_else(|| Failure::Unexpected {
+        what: "`securityProfileArn` in the server's answer".to_owned(),
+        found: own.to_owned(),
+        expected: "an ARN",
+    })
+}
