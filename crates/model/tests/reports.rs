@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-use picket_model::report::{CustomValue, Report};
+use picket_model::report::{CustomValue, KeyStyle, Report};
 use proptest::prelude::*;
 
 fn read(text: &str) -> Report {
@@ -95,7 +95,13 @@ fn remote_addresses_are_read_in_every_spelling() {
         let report = read(&format!(
             r#"{{"hed":{{"rid":1,"v":"1.0"}},"met":{{"tc":{{"ec":{{"cs":[{{"rad":"{text}"}}],"t":1}}}}}}}}"#
         ));
-        let connections = report.metrics.established_connections.unwrap().connections.unwrap();
+        // Of a list with nothing of use there is no datapoint.
+        let connections = report
+            .metrics
+            .established_connections
+            .unwrap()
+            .connections
+            .unwrap_or_default();
         let found = connections
             .first()
             .map(|one| (one.remote_addr.to_string(), one.remote_port));
@@ -175,6 +181,92 @@ fn bad_custom_values_are_left_out_alone() {
     let names: Vec<&str> = report.custom_metrics.keys().map(AsRef::as_ref).collect();
     assert_eq!(names, ["count", "good"]);
     assert_eq!(report.voided.len(), 4);
+}
+
+#[test]
+fn what_spoils_one_datum_leaves_out_that_datum() {
+    for (metrics, expected, expected_voided) in [
+        (
+            r#"{"ns":{"bo":1e25,"bi":5}}"#,
+            r#"{"ns":{"bi":5}}"#,
+            "network_stats.bytes_out",
+        ),
+        (
+            r#"{"ns":{"bo":5.5,"bi":5.0}}"#,
+            r#"{"ns":{"bi":5}}"#,
+            "network_stats.bytes_out",
+        ),
+        (
+            r#"{"tp":{"pts":[{"pt":22}],"t":-1}}"#,
+            r#"{"tp":{"pts":[{"pt":22}]}}"#,
+            "total",
+        ),
+        (
+            r#"{"tc":{"ec":{"t":18446744073709551615}}}"#,
+            r#"{"tc":{"ec":{}}}"#,
+            "total",
+        ),
+        (
+            r#"{"tp":{"pts":[{"if":"eth0"},null,{"pt":22}]}}"#,
+            r#"{"tp":{"pts":[{"pt":22}],"t":2}}"#,
+            "ports[]",
+        ),
+        // Not an empty list: that would be normal, and clear the device's own alarm.
+        (
+            r#"{"tc":{"ec":{"cs":[{"rad":"nonsense"}]}}}"#,
+            r#"{"tc":{"ec":{"t":1}}}"#,
+            "connections[].remote_addr",
+        ),
+        (r#"{"tp":{"pts":[{"if":"eth0"}]}}"#, r#"{"tp":{"t":1}}"#, "ports[]"),
+        (
+            r#"{"tc":{"ec":{"cs":[{"rad":"[::1]:+5"}],"t":1}}}"#,
+            r#"{"tc":{"ec":{"t":1}}}"#,
+            "connections[].remote_addr",
+        ),
+    ] {
+        let report = read(&format!(r#"{{"hed":{{"rid":7,"v":"1.0"}},"met":{metrics}}}"#));
+        let written = String::from_utf8(report.to_json(KeyStyle::Short)).unwrap();
+        assert_eq!(written, format!(r#"{{"hed":{{"rid":7,"v":"1.0"}},"met":{expected}}}"#));
+        let voided: Vec<&str> = report.voided.iter().map(|voided| voided.path.as_str()).collect();
+        assert_eq!(voided, [expected_voided], "{metrics}");
+    }
+}
+
+#[test]
+fn custom_metrics_do_not_take_the_names_of_aws() {
+    let report = read(r#"{"hed":{"rid":1,"v":"1.0"},"cmet":{"aws:all-bytes-out":[{"number":1}]}}"#);
+    assert!(report.custom_metrics.is_empty());
+    assert_eq!(report.voided.len(), 1);
+}
+
+#[test]
+fn keys_of_cbor_that_are_no_text_are_unknown() {
+    // {1: 2, "hed": {"rid": 7, "v": "1.0"}, "met": {"ns": {"bo": NaN}}}
+    let mut bytes = vec![0xa3, 1, 2];
+    for (head, text) in [
+        (0x63, "hed"),
+        (0xa2, ""),
+        (0x63, "rid"),
+        (0x07, ""),
+        (0x61, "v"),
+        (0x63, "1.0"),
+    ] {
+        bytes.push(head);
+        bytes.extend(text.as_bytes());
+    }
+    for (head, text) in [
+        (0x63, "met"),
+        (0xa1, ""),
+        (0x62, "ns"),
+        (0xa1, ""),
+        (0x62, "bo"),
+        (0xf9, "\u{7e}\0"),
+    ] {
+        bytes.push(head);
+        bytes.extend(text.as_bytes());
+    }
+    let report = Report::from_cbor(&bytes).unwrap();
+    assert_eq!((report.report_id, report.voided.len()), (7, 1));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! what spoils one datum leaves out that datum and says so.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use super::tree::Tree;
@@ -12,7 +13,7 @@ use super::{
     Connection, CustomValue, DeviceMetrics, EstablishedConnections, ListeningPort, ListeningPorts, NetworkStats,
     Report, Voided,
 };
-use crate::name::MetricName;
+use crate::name::{BadName, MetricName};
 
 /// The largest whole number that every agent's doubles carry exactly: 2^53. Larger counters have wrapped.
 const COUNTER_MAX: i128 = 1 << 53;
@@ -147,39 +148,42 @@ fn read_metrics(metrics: At<'_>, voided: &mut Vec<Voided>) -> Result<DeviceMetri
         "established_connections",
     )?;
     Ok(DeviceMetrics {
-        listening_tcp_ports: read_ports(metrics.member("listening_tcp_ports", "tp", "listening_tcp_ports")?)?,
-        listening_udp_ports: read_ports(metrics.member("listening_udp_ports", "up", "listening_udp_ports")?)?,
+        listening_tcp_ports: read_ports(
+            metrics.member("listening_tcp_ports", "tp", "listening_tcp_ports")?,
+            voided,
+        )?,
+        listening_udp_ports: read_ports(
+            metrics.member("listening_udp_ports", "up", "listening_udp_ports")?,
+            voided,
+        )?,
         network_stats: read_stats(metrics.member("network_stats", "ns", "network_stats")?, voided)?,
         established_connections: read_connections(connections, voided)?,
     })
 }
 
-fn read_ports(block: At<'_>) -> Result<Option<ListeningPorts>, ReportError> {
+fn read_ports(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<ListeningPorts>, ReportError> {
     if block.tree.is_none() {
         return Ok(None);
     }
     let listed = block.member("ports", "pts", "ports")?.list()?;
     let mut ports = Vec::new();
-    for item in listed.unwrap_or_default() {
+    for item in listed.iter().flatten().copied() {
         let item = At {
             tree: Some(item),
             path: "ports[]",
         };
-        let port = item.member("port", "pt", "ports[].port")?;
         let interface = item.member("interface", "if", "ports[].interface")?.text()?;
-        ports.push(ListeningPort {
-            port: port.port()?.ok_or_else(|| port.missing("a port"))?,
-            interface,
-        });
+        match item.member("port", "pt", "ports[].port")?.port()? {
+            Some(port) => ports.push(ListeningPort { port, interface }),
+            // AWS does not demand the member.
+            None => item.void("has no port", voided),
+        }
     }
     ports.sort_unstable();
     ports.dedup();
-    let total = block.member("total", "t", "total")?.whole()?;
-    let n_listed = listed.map(|items| u64::try_from(items.len()).unwrap_or(u64::MAX));
-    Ok(Some(ListeningPorts {
-        ports: listed.map(|_| ports),
-        total: total.or(n_listed),
-    }))
+    let total = block.total(listed.as_deref(), voided)?;
+    let ports = usable(listed.as_deref(), ports);
+    Ok(Some(ListeningPorts { ports, total }))
 }
 
 fn read_stats(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<NetworkStats>, ReportError> {
@@ -201,7 +205,7 @@ fn read_connections(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<Es
     }
     let listed = block.member("connections", "cs", "connections")?.list()?;
     let mut connections = Vec::new();
-    for item in listed.unwrap_or_default() {
+    for item in listed.iter().flatten().copied() {
         let item = At {
             tree: Some(item),
             path: "connections[]",
@@ -209,10 +213,7 @@ fn read_connections(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<Es
         let remote = item.member("remote_addr", "rad", "connections[].remote_addr")?;
         let text = remote.text()?.ok_or_else(|| remote.missing("a text ip:port"))?;
         let Some((remote_addr, remote_port)) = socket_address(&text) else {
-            voided.push(Voided {
-                path: remote.path.to_owned(),
-                reason: format!("{text:?} is no ip:port"),
-            });
+            remote.void(format_args!("{text:?} is no ip:port"), voided);
             continue;
         };
         connections.push(Connection {
@@ -224,12 +225,17 @@ fn read_connections(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<Es
                 .text()?,
         });
     }
-    let total = block.member("total", "t", "total")?.whole()?;
-    let n_listed = listed.map(|items| u64::try_from(items.len()).unwrap_or(u64::MAX));
-    Ok(Some(EstablishedConnections {
-        connections: listed.map(|_| connections),
-        total: total.or(n_listed),
-    }))
+    let total = block.total(listed.as_deref(), voided)?;
+    let connections = usable(listed.as_deref(), connections);
+    Ok(Some(EstablishedConnections { connections, total }))
+}
+
+/// What could be used of a list. `None` also when it had items but none of use: an empty list is normal and clears
+/// alarms, so a device could otherwise clear its own by sending nonsense.
+fn usable<T>(listed: Option<&[&Tree<'_>]>, kept: Vec<T>) -> Option<Vec<T>> {
+    listed
+        .filter(|listed| listed.is_empty() || !kept.is_empty())
+        .map(|_| kept)
 }
 
 /// Custom metrics: a wrong container is malformed, as on AWS; a wrong value is left out.
@@ -252,12 +258,9 @@ fn read_custom(block: At<'_>, voided: &mut Vec<Voided>) -> Result<BTreeMap<Metri
             [(kind, value)] => custom_value(kind, value),
             _ => Err("the object does not have exactly one member".to_owned()),
         };
-        match (name.parse::<MetricName>(), value) {
+        match (metric_name(name), value) {
             (Ok(name), Ok(value)) => drop(values.insert(name, value)),
-            (Err(error), _) => voided.push(Voided {
-                path: "custom_metrics".to_owned(),
-                reason: error.to_string(),
-            }),
+            (Err(reason), _) => block.void(reason, voided),
             (Ok(name), Err(reason)) => voided.push(Voided {
                 path: format!("custom_metrics.{name}"),
                 reason,
@@ -265,6 +268,13 @@ fn read_custom(block: At<'_>, voided: &mut Vec<Voided>) -> Result<BTreeMap<Metri
         }
     }
     Ok(values)
+}
+
+fn metric_name(text: &str) -> Result<MetricName, String> {
+    if text.starts_with("aws:") {
+        return Err("metric name begins with aws:, which custom metrics do not".to_owned());
+    }
+    text.parse().map_err(|error: BadName| error.to_string())
 }
 
 fn custom_value(kind: &str, value: &Tree<'_>) -> Result<CustomValue, String> {
@@ -329,6 +339,8 @@ fn address_of(tree: &Tree<'_>) -> Option<IpAddr> {
 /// `ip:port`, split at the last colon: `[v6]:port`, `v6:port` without brackets, a zone, and a bare address are read too.
 fn socket_address(text: &str) -> Option<(IpAddr, Option<u16>)> {
     if let Some((host, port)) = text.rsplit_once(':')
+        // `u16::from_str` would take a sign.
+        && port.bytes().all(|byte| byte.is_ascii_digit())
         && let (Some(host), Ok(port)) = (address(host), port.parse())
     {
         return Some((host, Some(port)));
@@ -369,10 +381,11 @@ impl<'t> At<'t> {
         }
     }
 
-    fn list(self) -> Result<Option<&'t [Tree<'t>]>, ReportError> {
+    /// The items of a list; `null` ones are absent.
+    fn list(self) -> Result<Option<Vec<&'t Tree<'t>>>, ReportError> {
         match self.tree {
             None => Ok(None),
-            Some(Tree::List(items)) => Ok(Some(items)),
+            Some(Tree::List(items)) => Ok(Some(items.iter().filter(|item| **item != Tree::Null).collect())),
             Some(other) => Err(self.not(other.kind(), "a list")),
         }
     }
@@ -398,11 +411,13 @@ impl<'t> At<'t> {
         }
     }
 
-    fn whole(self) -> Result<Option<u64>, ReportError> {
-        let Some(value) = self.number()? else { return Ok(None) };
-        u64::try_from(value)
-            .map(Some)
-            .map_err(|_| self.not(&value.to_string(), "a number of at least 0"))
+    /// The total of a block: as sent, else as counted. One that was left out is not counted anew: lists are samples.
+    fn total(self, listed: Option<&[&Tree<'_>]>, voided: &mut Vec<Voided>) -> Result<Option<u64>, ReportError> {
+        let total = self.member("total", "t", "total")?;
+        if total.tree.is_none() {
+            return Ok(listed.map(|items| u64::try_from(items.len()).unwrap_or(u64::MAX)));
+        }
+        total.counter(voided)
     }
 
     fn port(self) -> Result<Option<u16>, ReportError> {
@@ -428,21 +443,33 @@ impl<'t> At<'t> {
         }
     }
 
-    /// A delta; one that cannot be is left out, and the report counts all the same.
+    /// A count; a number that counts nothing is left out, and the report counts all the same.
     fn counter(self, voided: &mut Vec<Voided>) -> Result<Option<u64>, ReportError> {
-        let Some(value) = self.number()? else { return Ok(None) };
-        match u64::try_from(value) {
-            Ok(counter) if value <= COUNTER_MAX => Ok(Some(counter)),
-            _ => {
-                let reason =
-                    format!("{value} is no plausible delta, expected 0 to 2^53: the counter was reset or wrapped");
-                voided.push(Voided {
-                    path: self.path.to_owned(),
-                    reason,
-                });
-                Ok(None)
-            }
+        let (counter, found) = match self.tree {
+            // Not whole, not finite, or far beyond what fits.
+            Some(Tree::Float(value)) if value.fract() != 0.0 || 1e20 <= value.abs() => (None, format!("{value:e}")),
+            _ => match self.number()? {
+                None => return Ok(None),
+                Some(value) => {
+                    let counter = u64::try_from(value).ok().filter(|_| value <= COUNTER_MAX);
+                    (counter, value.to_string())
+                }
+            },
+        };
+        if counter.is_none() {
+            let reason =
+                format_args!("{found} is no count, expected a whole number from 0 to 2^53: a counter that wrapped?");
+            self.void(reason, voided);
         }
+        Ok(counter)
+    }
+
+    /// Notes that the datum here is left out.
+    fn void(self, reason: impl fmt::Display, voided: &mut Vec<Voided>) {
+        voided.push(Voided {
+            path: self.path.to_owned(),
+            reason: reason.to_string(),
+        });
     }
 
     fn missing(self, expected: &'static str) -> ReportError {

@@ -182,12 +182,14 @@ fn map<'a>(
     depth: usize,
 ) -> Result<Vec<(Cow<'a, str>, Tree<'a>)>, minicbor::decode::Error> {
     let n_members = reader.map()?;
-    let mut members = Vec::new();
-    while !at_end(reader, n_members, members.len())? {
-        let Tree::Text(key) = from_cbor(reader, depth + 1)? else {
-            return Err(minicbor::decode::Error::message("a key that is not a text"));
-        };
-        members.push((key, from_cbor(reader, depth + 1)?));
+    let (mut members, mut n_read) = (Vec::new(), 0);
+    while !at_end(reader, n_members, n_read)? {
+        let (key, value) = (from_cbor(reader, depth + 1)?, from_cbor(reader, depth + 1)?);
+        // A key that is no text names nothing that anybody knows.
+        if let Tree::Text(key) = key {
+            members.push((key, value));
+        }
+        n_read += 1;
     }
     Ok(members)
 }
