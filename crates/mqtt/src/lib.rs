@@ -3,11 +3,12 @@
 //! This room knows no policy and no report. It never chooses a cryptography provider: TLS configurations are passed in.
 //! There is no way to speak without TLS.
 //!
-//! Reading order: [`topic`], [`link`], [`client`].
+//! Reading order: [`topic`], [`link`], [`client`], [`wire`].
 
 pub mod client;
 pub mod link;
 pub mod topic;
+pub mod wire;
 
 pub use client::{Client, ConnectError, ConnectOptions, Ended, Incoming, Message, RequestError, Will};
 

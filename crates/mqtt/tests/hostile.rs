@@ -1,7 +1,13 @@
 //! What the codec does with bytes that no honest peer sends: it never panics, and it never takes memory for a packet
 //! that is over the limit.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test harness: what cannot be unwrapped fails the test"
+)]
+
 use bytes::{Bytes, BytesMut};
+use picket_mqtt::wire;
 use proptest::prelude::*;
 use rmqtt_codec::types::{Publish, QoS};
 use rmqtt_codec::{MqttCodec, v3, v5, version};
@@ -35,6 +41,12 @@ fn decode_in_pieces(codec: &mut MqttCodec, bytes: &[u8], piece: usize) -> usize 
     capacity
 }
 
+fn decode_as_a_server(bytes: &[u8]) {
+    let mut codec = wire::Codec::new(LIMIT);
+    let mut inbound = BytesMut::from(bytes);
+    while let Ok(Some(_)) = codec.decode(&mut inbound) {}
+}
+
 /// Packets of every kind that a client sends, in both versions: seeds for mutation.
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = [
@@ -53,7 +65,20 @@ fn seeds() -> Vec<Vec<u8>> {
     ]
     .map(<[u8]>::to_vec)
     .to_vec();
-    let publish = |properties| Publish {
+    let mut bytes = BytesMut::new();
+    v3::Codec::default()
+        .encode(v3::Packet::Publish(Box::new(publish(None))), &mut bytes)
+        .unwrap();
+    seeds.push(bytes.split().to_vec());
+    for packet in v5_packets() {
+        v5::Codec::default().encode(packet, &mut bytes).unwrap();
+        seeds.push(bytes.split().to_vec());
+    }
+    seeds
+}
+
+fn publish(properties: Option<v5::PublishProperties>) -> Publish {
+    Publish {
         dup: false,
         retain: true,
         qos: QoS::AtLeastOnce,
@@ -61,12 +86,10 @@ fn seeds() -> Vec<Vec<u8>> {
         packet_id: std::num::NonZeroU16::new(7),
         payload: Bytes::from_static(b"payload"),
         properties,
-    };
-    let mut bytes = BytesMut::new();
-    v3::Codec::default()
-        .encode(v3::Packet::Publish(Box::new(publish(None))), &mut bytes)
-        .unwrap();
-    seeds.push(bytes.split().to_vec());
+    }
+}
+
+fn v5_packets() -> [v5::Packet; 3] {
     let properties = v5::PublishProperties {
         topic_alias: std::num::NonZeroU16::new(3),
         correlation_data: Some(Bytes::from_static(b"c")),
@@ -100,15 +123,11 @@ fn seeds() -> Vec<Vec<u8>> {
         ..v5::Connect::default()
     };
     let disconnect = v5::Disconnect::new(v5::DisconnectReasonCode::NormalDisconnection);
-    for packet in [
+    [
         v5::Packet::Publish(Box::new(publish(Some(properties)))),
         v5::Packet::Connect(Box::new(connect)),
         v5::Packet::Disconnect(disconnect),
-    ] {
-        v5::Codec::default().encode(packet, &mut bytes).unwrap();
-        seeds.push(bytes.split().to_vec());
-    }
-    seeds
+    ]
 }
 
 #[test]
@@ -128,6 +147,7 @@ proptest! {
         for mut codec in codecs() {
             prop_assert!(decode_in_pieces(&mut codec, &bytes, piece) <= 8 * 1024);
         }
+        decode_as_a_server(&bytes);
     }
 
     #[test]
@@ -153,5 +173,7 @@ proptest! {
         for mut codec in codecs() {
             prop_assert!(decode_in_pieces(&mut codec, &bytes, 64) <= 8 * 1024);
         }
+        decode_as_a_server(&[&seeds()[0], &bytes].concat());
+        decode_as_a_server(&bytes);
     }
 }

@@ -372,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 
 /// Whoever asked may have stopped waiting: nobody else needs the answer.
 fn settle<T>(done: oneshot::Sender<T>, answer: T) {
-    drop(done.send(answer).ok());
+    let _ = done.send(answer);
 }
 
 fn granted(code: v3::SubscribeReturnCode) -> Option<Qos> {

@@ -22,7 +22,7 @@ pub struct Shared<'a, K, V> {
 #[derive(Clone, Debug)]
 struct Node<K, V> {
     children: HashMap<Box<str>, Node<K, V>>,
-    plain: Vec<(K, V)>,
+    plain: HashMap<K, V>,
     groups: Vec<Group<K, V>>,
 }
 
@@ -33,7 +33,7 @@ impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
         Self {
             children: HashMap::new(),
-            plain: Vec::new(),
+            plain: HashMap::new(),
             groups: Vec::new(),
         }
     }
@@ -70,13 +70,12 @@ impl<K: Clone + Eq + Hash, V> Tree<K, V> {
             }
             node = node.children.get_mut(level)?;
         }
-        let subscribers = node.subscribers_mut(group);
-        if let Some(found) = subscribers.iter_mut().find(|(subscriber, _)| *subscriber == key) {
-            return Some(std::mem::replace(&mut found.1, value));
-        }
-        subscribers.push((key, value));
-        self.n_subscriptions += 1;
-        None
+        let before = match group {
+            Some(group) => node.insert_shared(group, key, value),
+            None => node.plain.insert(key, value),
+        };
+        self.n_subscriptions += usize::from(before.is_none());
+        before
     }
 
     /// Ends a subscription; says what it was, if there was one.
@@ -108,18 +107,16 @@ impl<K: Clone + Eq + Hash, V> Tree<K, V> {
 }
 
 impl<K: Clone + Eq + Hash, V> Node<K, V> {
-    fn subscribers_mut(&mut self, group: Option<&str>) -> &mut Vec<(K, V)> {
-        let Some(group) = group else {
-            return &mut self.plain;
+    fn insert_shared(&mut self, group: &str, key: K, value: V) -> Option<V> {
+        let Some((_, members)) = self.groups.iter_mut().find(|(name, _)| **name == *group) else {
+            self.groups.push((group.into(), vec![(key, value)]));
+            return None;
         };
-        let at = match self.groups.iter().position(|(name, _)| **name == *group) {
-            Some(at) => at,
-            None => {
-                self.groups.push((group.into(), Vec::new()));
-                self.groups.len() - 1
-            }
-        };
-        &mut self.groups[at].1
+        if let Some((_, before)) = members.iter_mut().find(|(member, _)| *member == key) {
+            return Some(std::mem::replace(before, value));
+        }
+        members.push((key, value));
+        None
     }
 
     fn remove(&mut self, group: Option<&str>, levels: &[&str], key: &K) -> Option<V> {
@@ -135,24 +132,22 @@ impl<K: Clone + Eq + Hash, V> Node<K, V> {
     }
 
     fn remove_here(&mut self, group: Option<&str>, key: &K) -> Option<V> {
-        let take = |subscribers: &mut Vec<(K, V)>| {
-            let at = subscribers.iter().position(|(subscriber, _)| subscriber == key)?;
-            let (_, value) = subscribers.swap_remove(at);
-            // A level that a fleet has left gives its memory back.
-            if subscribers.len() * 4 < subscribers.capacity() {
-                subscribers.shrink_to_fit();
-            }
-            Some(value)
-        };
         let Some(group) = group else {
-            return take(&mut self.plain);
+            let removed = self.plain.remove(key);
+            // A level that a fleet has left gives its memory back.
+            if self.plain.len() * 8 < self.plain.capacity() {
+                self.plain.shrink_to_fit();
+            }
+            return removed;
         };
-        let at = self.groups.iter().position(|(name, _)| **name == *group)?;
-        let removed = take(&mut self.groups[at].1);
-        if self.groups[at].1.is_empty() {
-            self.groups.swap_remove(at);
+        let group = self.groups.iter().position(|(name, _)| **name == *group)?;
+        let members = &mut self.groups[group].1;
+        let at = members.iter().position(|(member, _)| member == key)?;
+        let (_, removed) = members.swap_remove(at);
+        if members.is_empty() {
+            self.groups.swap_remove(group);
         }
-        removed
+        Some(removed)
     }
 
     fn is_empty(&self) -> bool {
