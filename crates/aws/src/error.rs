@@ -1,0 +1,80 @@
+//! The errors that AWS's control plane for devices answers with.
+
+use std::fmt;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:literal,)*) => {
+        /// The name of an error, as clients know it, with its HTTP status. The names are those of the AWS IoT service model
+        /// (2015-05-28) and, for what is wrong before an operation is reached, of AWS's front ends.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ApiErrorCode {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl ApiErrorCode {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The name, as in `x-amzn-ErrorType`: SDKs make an exception class of it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)*
+                }
+            }
+
+            /// The HTTP status.
+            pub const fn status(self) -> u16 {
+                match self {
+                    $(Self::$name => $status,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The certificate cannot be read, or is not valid.
+    CertificateValidationException = 400,
+    /// Bad input, or not possible as things are.
+    InvalidRequestException = 400,
+    /// The document is no policy.
+    MalformedPolicyException = 400,
+    /// Too many calls.
+    ThrottlingException = 400,
+    /// The caller may not do this.
+    UnauthorizedException = 401,
+    /// The request is signed, but not as it should be.
+    IncompleteSignatureException = 403,
+    /// The signature does not match, or is too old.
+    InvalidSignatureException = 403,
+    /// The request is not signed.
+    MissingAuthenticationTokenException = 403,
+    /// The access key is not known here.
+    UnrecognizedClientException = 403,
+    /// What the path names does not exist.
+    ResourceNotFoundException = 404,
+    /// There is no such operation.
+    UnknownOperationException = 404,
+    /// The certificate's status forbids it.
+    CertificateStateException = 406,
+    /// Something else still needs it.
+    DeleteConflictException = 409,
+    /// The name is taken, with other settings.
+    ResourceAlreadyExistsException = 409,
+    /// Somebody else has changed it since.
+    VersionConflictException = 409,
+    /// A quota is used up. SDKs try again after this one.
+    LimitExceededException = 410,
+    /// The body is larger than any request needs.
+    RequestEntityTooLargeException = 413,
+    /// Our fault.
+    InternalFailureException = 500,
+    /// Not now.
+    ServiceUnavailableException = 503,
+}
+
+impl fmt::Display for ApiErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

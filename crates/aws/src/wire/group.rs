@@ -1,0 +1,160 @@
+//! Thing groups and membership.
+
+use std::collections::BTreeMap;
+
+use picket_model::name::{ThingGroupName, ThingName};
+use serde::{Deserialize, Serialize};
+
+use super::EpochSecs;
+use super::constraint::{ARN, BOOLEAN, NAME, PAGE_SIZE, TAGS, TOKEN, VERSION, description};
+use super::thing::{ATTRIBUTE_PAYLOAD, AttributePayload};
+use crate::arn::Arn;
+use crate::shape::{operations, structures};
+
+structures! {
+    /// What people say of a group.
+    ThingGroupProperties, THING_GROUP_PROPERTIES {
+        thing_group_description: Option<String> = "thingGroupDescription" description(2028),
+        attribute_payload: Option<AttributePayload> = "attributePayload" ATTRIBUTE_PAYLOAD,
+    }
+}
+
+operations! {
+    /// Creates a group; the same again is the same.
+    CreateThingGroup: "POST" "/thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        parent_group_name: Option<ThingGroupName> = body "parentGroupName" NAME,
+        thing_group_properties: Option<ThingGroupProperties> = body "thingGroupProperties" THING_GROUP_PROPERTIES,
+        tags: Option<Vec<serde_json::Value>> = body "tags" TAGS,
+    }
+
+    /// Shows a group.
+    DescribeThingGroup: "GET" "/thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+    }
+
+    /// Removes a group; one that is not there is removed already.
+    DeleteThingGroup: "DELETE" "/thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        expected_version: Option<i64> = query "expectedVersion" VERSION,
+    }
+
+    /// Lists groups.
+    ListThingGroups: "GET" "/thing-groups" {
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+        parent_group: Option<ThingGroupName> = query "parentGroup" NAME,
+        name_prefix_filter: Option<String> = query "namePrefixFilter" NAME,
+        recursive: Option<bool> = query "recursive" BOOLEAN,
+    }
+
+    /// Puts a thing into a group.
+    AddThingToThingGroup: "PUT" "/thing-groups/addThingToThingGroup" {
+        thing_group_name: Option<ThingGroupName> = body "thingGroupName" NAME,
+        thing_group_arn: Option<Arn> = body "thingGroupArn" ARN,
+        thing_name: Option<ThingName> = body "thingName" NAME,
+        thing_arn: Option<Arn> = body "thingArn" ARN,
+        override_dynamic_groups: Option<bool> = body "overrideDynamicGroups" BOOLEAN,
+    }
+
+    /// Takes a thing out of a group.
+    RemoveThingFromThingGroup: "PUT" "/thing-groups/removeThingFromThingGroup" {
+        thing_group_name: Option<ThingGroupName> = body "thingGroupName" NAME,
+        thing_group_arn: Option<Arn> = body "thingGroupArn" ARN,
+        thing_name: Option<ThingName> = body "thingName" NAME,
+        thing_arn: Option<Arn> = body "thingArn" ARN,
+    }
+
+    /// Lists the things of a group.
+    ListThingsInThingGroup: "GET" "/thing-groups/{thingGroupName}/things" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        recursive: Option<bool> = query "recursive" BOOLEAN,
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+    }
+}
+
+/// Answer of [`CreateThingGroup`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedThingGroup {
+    /// The name.
+    pub thing_group_name: String,
+    /// The ARN.
+    pub thing_group_arn: String,
+    /// Another one if it is deleted and created again.
+    pub thing_group_id: String,
+}
+
+/// A group by name and ARN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupNameAndArn {
+    /// The name.
+    pub group_name: String,
+    /// The ARN.
+    pub group_arn: String,
+}
+
+/// Answer of [`ListThingGroups`] and [`super::ListThingGroupsForThing`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingGroups {
+    /// One page.
+    pub thing_groups: Vec<GroupNameAndArn>,
+    /// Where the next page goes on; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// Answer of [`DescribeThingGroup`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingGroupDescription {
+    /// The name.
+    pub thing_group_name: String,
+    /// Another one if it is deleted and created again.
+    pub thing_group_id: String,
+    /// The ARN.
+    pub thing_group_arn: String,
+    /// 1 at first.
+    pub version: i64,
+    /// What people say of it.
+    pub thing_group_properties: DescribedProperties,
+    /// Its place and age.
+    pub thing_group_metadata: ThingGroupMetadata,
+}
+
+/// What people say of a group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribedProperties {
+    /// A description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thing_group_description: Option<String>,
+    /// Attributes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute_payload: Option<DescribedAttributes>,
+}
+
+/// A group's attributes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DescribedAttributes {
+    /// By name.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// A group's place and age.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingGroupMetadata {
+    /// The group above it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_group_name: Option<String>,
+    /// All groups above it, the root first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub root_to_parent_thing_groups: Vec<GroupNameAndArn>,
+    /// When it was created.
+    pub creation_date: EpochSecs,
+}

@@ -1,0 +1,40 @@
+//! The operations: what each takes, with its constraints, and what it answers.
+//!
+//! Names, places and constraints are those of the AWS IoT service model (2015-05-28). Members that are not set are absent
+//! from answers. What AWS lacks is in [`picket`].
+
+mod certificate;
+mod constraint;
+mod group;
+mod metric;
+pub mod picket;
+mod policy;
+mod profile;
+mod thing;
+mod violation;
+
+use picket_model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use certificate::*;
+pub use group::*;
+pub use metric::*;
+pub use policy::*;
+pub use profile::*;
+pub use thing::*;
+pub use violation::*;
+
+/// A point in time as answers carry it: seconds since the epoch, with fraction.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EpochSecs(pub f64);
+
+impl From<Timestamp> for EpochSecs {
+    fn from(at: Timestamp) -> Self {
+        Self(at.secs_f64())
+    }
+}
+
+/// The answer of an operation that has nothing to say: `{}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}

@@ -1,0 +1,175 @@
+//! Things and their principals.
+
+use std::collections::BTreeMap;
+
+use picket_model::name::ThingName;
+use serde::{Deserialize, Serialize};
+
+use super::constraint::{ARN, ATTRIBUTE_NAME, ATTRIBUTE_VALUE, ATTRIBUTES, BOOLEAN, NAME, PAGE_SIZE, TOKEN, VERSION};
+use crate::arn::Arn;
+use crate::shape::{Shape, operations, structures};
+
+structures! {
+    /// Attributes to give to a thing or a group.
+    AttributePayload, ATTRIBUTE_PAYLOAD {
+        attributes: Option<BTreeMap<String, String>> = "attributes" ATTRIBUTES,
+        merge: Option<bool> = "merge" BOOLEAN,
+    }
+}
+
+operations! {
+    /// Registers a thing; the same again is the same.
+    CreateThing: "POST" "/things/{thingName}" {
+        thing_name: ThingName = path "thingName" NAME,
+        thing_type_name: Option<String> = body "thingTypeName" NAME,
+        attribute_payload: Option<AttributePayload> = body "attributePayload" ATTRIBUTE_PAYLOAD,
+        billing_group_name: Option<String> = body "billingGroupName" NAME,
+    }
+
+    /// Changes a thing's type and attributes.
+    UpdateThing: "PATCH" "/things/{thingName}" {
+        thing_name: ThingName = path "thingName" NAME,
+        thing_type_name: Option<String> = body "thingTypeName" NAME,
+        attribute_payload: Option<AttributePayload> = body "attributePayload" ATTRIBUTE_PAYLOAD,
+        expected_version: Option<i64> = body "expectedVersion" VERSION,
+        remove_thing_type: Option<bool> = body "removeThingType" BOOLEAN,
+    }
+
+    /// Shows a thing.
+    DescribeThing: "GET" "/things/{thingName}" {
+        thing_name: ThingName = path "thingName" NAME,
+    }
+
+    /// Removes a thing; one that is not there is removed already.
+    DeleteThing: "DELETE" "/things/{thingName}" {
+        thing_name: ThingName = path "thingName" NAME,
+        expected_version: Option<i64> = query "expectedVersion" VERSION,
+    }
+
+    /// Lists things.
+    ListThings: "GET" "/things" {
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+        attribute_name: Option<String> = query "attributeName" ATTRIBUTE_NAME,
+        attribute_value: Option<String> = query "attributeValue" ATTRIBUTE_VALUE,
+        thing_type_name: Option<String> = query "thingTypeName" NAME,
+        use_prefix_attribute_value: Option<bool> = query "usePrefixAttributeValue" BOOLEAN,
+    }
+
+    /// Lists the groups that a thing is in.
+    ListThingGroupsForThing: "GET" "/things/{thingName}/thing-groups" {
+        thing_name: ThingName = path "thingName" NAME,
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+    }
+
+    /// Attaches a certificate to a thing.
+    AttachThingPrincipal: "PUT" "/things/{thingName}/principals" {
+        thing_name: ThingName = path "thingName" NAME,
+        principal: Arn = header("x-amzn-principal") "principal" ARN,
+        thing_principal_type: Option<String> = query "thingPrincipalType" Shape::Choice(&["EXCLUSIVE_THING", "NON_EXCLUSIVE_THING"]),
+    }
+
+    /// Detaches a certificate from a thing.
+    DetachThingPrincipal: "DELETE" "/things/{thingName}/principals" {
+        thing_name: ThingName = path "thingName" NAME,
+        principal: Arn = header("x-amzn-principal") "principal" ARN,
+    }
+
+    /// Lists the certificates of a thing.
+    ListThingPrincipals: "GET" "/things/{thingName}/principals" {
+        thing_name: ThingName = path "thingName" NAME,
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+    }
+
+    /// Lists the things of a certificate.
+    ListPrincipalThings: "GET" "/principals/things" {
+        principal: Arn = header("x-amzn-principal") "principal" ARN,
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+    }
+}
+
+/// Answer of [`CreateThing`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreatedThing {
+    /// The name.
+    pub thing_name: String,
+    /// The ARN.
+    pub thing_arn: String,
+    /// Another one if it is deleted and created again.
+    pub thing_id: String,
+}
+
+/// Answer of [`DescribeThing`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingDescription {
+    /// The client id that it is expected to use: its name.
+    pub default_client_id: String,
+    /// The name.
+    pub thing_name: String,
+    /// Another one if it is deleted and created again.
+    pub thing_id: String,
+    /// The ARN.
+    pub thing_arn: String,
+    /// The type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thing_type_name: Option<String>,
+    /// The attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// 1 at first.
+    pub version: i64,
+}
+
+/// Answer of [`ListThings`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Things {
+    /// One page.
+    pub things: Vec<ThingAttribute>,
+    /// Where the next page goes on; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// A thing in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingAttribute {
+    /// The name.
+    pub thing_name: String,
+    /// The type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thing_type_name: Option<String>,
+    /// The ARN.
+    pub thing_arn: String,
+    /// The attributes.
+    pub attributes: BTreeMap<String, String>,
+    /// 1 at first.
+    pub version: i64,
+}
+
+/// Answer of [`ListPrincipalThings`] and [`super::ListThingsInThingGroup`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingNames {
+    /// One page.
+    pub things: Vec<String>,
+    /// Where the next page goes on; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// Answer of [`ListThingPrincipals`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Principals {
+    /// One page, ARNs.
+    pub principals: Vec<String>,
+    /// Where the next page goes on; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
