@@ -173,7 +173,7 @@ proptest! {
         for mut codec in codecs() {
             prop_assert!(decode_in_pieces(&mut codec, &bytes, 64) <= 8 * 1024);
         }
-        decode_as_a_server(&[&seeds()[0], &bytes].concat());
+        decode_as_a_server(&[&seeds()[0][..], &bytes[..]].concat());
         decode_as_a_server(&bytes);
     }
 }
