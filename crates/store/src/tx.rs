@@ -9,7 +9,7 @@ use crate::outbox::{self, OutboxItem};
 use crate::sql::{Args, Row};
 use crate::{Db, StoreError};
 
-/// A transaction on either engine. Dropped without [`Tx::commit`], it leaves no trace.
+/// A transaction on either engine. Dropped without `commit`, it leaves no trace.
 ///
 /// `ON CONFLICT` and the number of rows affected decide who won, never an error: PostgreSQL refuses all that follows an
 /// error inside a transaction.
