@@ -50,7 +50,7 @@ fn decode_as_a_server(bytes: &[u8]) {
 /// Packets of every kind that a client sends, in both versions: seeds for mutation.
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds: Vec<Vec<u8>> = [
-        &b"\x10\x28\0\x04MQTT\x04\xf6\0\x3c\0\x04pump\0\x04will\0\x02hi\0\x04user\0\x04pass"[..],
+        &b"\x10\x26\0\x04MQTT\x04\xf6\0\x3c\0\x04pump\0\x04will\0\x02hi\0\x04user\0\x04pass"[..],
         b"\x82\x0c\0\x01\0\x03a/+\x01\0\x01b\0",
         b"\xa2\x07\0\x01\0\x03a/+",
         b"\x40\x02\0\x01",
