@@ -186,3 +186,65 @@ impl Joined<'_> {
         text?.chars().next().map(char::len_utf8)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same question answered in the most obvious way. `escaped` marks characters that are no wildcards.
+    fn oracle(pattern: &[(char, bool)], text: &[char]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((('*', false), rest)) => (0..=text.len()).any(|n| oracle(rest, &text[n..])),
+            Some((('?', false), rest)) => !text.is_empty() && oracle(rest, &text[1..]),
+            Some(((c, _), rest)) => text.first() == Some(c) && oracle(rest, &text[1..]),
+        }
+    }
+
+    fn matches(pattern: &str, context: &Context, text: (&str, &str)) -> bool {
+        let pattern = Pattern::parse(pattern, Wildcards::Special).unwrap();
+        pattern.matches(
+            Joined(text.0, text.1),
+            Values {
+                context,
+                is_filter: false,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn wildcards_match_as_the_oracle_says(
+            pattern in "[ab*?é/]{0,8}",
+            text in "[ab*é/]{0,8}",
+            split in 0..9_usize,
+            client_id in "[ab*?]{0,3}",
+        ) {
+            let plain: Vec<(char, bool)> = pattern.chars().map(|c| (c, false)).collect();
+            let value: Vec<(char, bool)> = client_id.chars().map(|c| (c, true)).collect();
+            let middle = plain.len() / 2;
+            let with_value = [&plain[..middle], &value, &plain[middle..]].concat();
+            let (head, tail): (String, String) = (pattern.chars().take(middle).collect(), pattern.chars().skip(middle).collect());
+
+            let chars: Vec<char> = text.chars().collect();
+            let split = text.char_indices().map(|(at, _)| at).nth(split).unwrap_or(text.len());
+            let context = Context { client_id: client_id.into(), ..Context::default() };
+            prop_assert_eq!(matches(&pattern, &context, text.split_at(split)), oracle(&plain, &chars));
+            let pattern = format!("{head}${{iot:ClientId}}{tail}");
+            prop_assert_eq!(matches(&pattern, &context, text.split_at(split)), oracle(&with_value, &chars));
+        }
+
+        #[test]
+        fn any_text_is_a_pattern_or_unclosed(text in ".{0,40}") {
+            let _ = Pattern::parse(&text, Wildcards::Special);
+        }
+    }
+
+    #[test]
+    fn many_stars_cost_little() {
+        let pattern = "*a".repeat(500) + "*b";
+        assert!(!matches(&pattern, &Context::default(), ("topic/", &"a".repeat(65_000))));
+    }
+}
