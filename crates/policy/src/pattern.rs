@@ -120,14 +120,23 @@ impl Pattern {
             match (step, last_any) {
                 (Some(step), _) => (token, at) = (token + 1, at + step),
                 (None, Some((after_any, from))) => {
-                    let Some(step) = text.char_len_at(from) else {
+                    let Some(next) = self.next_try(after_any, from, text) else {
                         return false;
                     };
-                    last_any = Some((after_any, from + step));
-                    (token, at) = (after_any, from + step);
+                    last_any = Some((after_any, next));
+                    (token, at) = (after_any, next);
                 }
                 (None, None) => return false,
             }
+        }
+    }
+
+    /// Where, after `from`, the token behind a `*` may begin: at the next character, or where its first byte is found.
+    fn next_try(&self, after_any: usize, from: usize, text: Joined<'_>) -> Option<usize> {
+        let next = from + text.char_len_at(from)?;
+        match self.tokens.get(after_any) {
+            Some(Token::Literal(literal)) => text.find_from(next, *literal.as_bytes().first()?),
+            _ => Some(next),
         }
     }
 
@@ -175,6 +184,15 @@ impl Joined<'_> {
             None => tail.get(at - head.len()..).is_some_and(|tail| tail.starts_with(piece)),
         };
         is_there.then_some(piece.len())
+    }
+
+    /// Where the byte is first found at `at` or later.
+    fn find_from(self, at: usize, byte: u8) -> Option<usize> {
+        let (head, tail) = (self.0.as_bytes(), self.1.as_bytes());
+        let in_head = head.iter().skip(at).position(|&found| found == byte).map(|n| at + n);
+        let tail_at = at.saturating_sub(head.len());
+        let in_tail = || tail.iter().skip(tail_at).position(|&found| found == byte);
+        in_head.or_else(|| in_tail().map(|n| head.len() + tail_at + n))
     }
 
     /// How many bytes the character at byte `at`, a boundary, has. `None` at the end.
