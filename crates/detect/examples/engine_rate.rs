@@ -1,7 +1,11 @@
 //! How many reports an engine judges per second, and how much memory a device takes.
 //!
 //! `cargo run --release -p picket-detect --example engine_rate [N_DEVICES [SECONDS_BETWEEN_REPORTS]]`
-#![expect(clippy::unwrap_used, reason = "a benchmark: there is nobody to report an error to")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::explicit_write,
+    reason = "a benchmark: there is nobody to report an error to"
+)]
 
 use std::io::Write;
 use std::sync::Arc;
