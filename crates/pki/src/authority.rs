@@ -1,13 +1,14 @@
 //! The fleet CA: it vouches for the server towards devices, and for devices that were made here.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PublicKeyData,
 };
 use time::{Duration, OffsetDateTime};
 
 use crate::facts::{BadCertificate, CertificateFacts, fingerprint};
 use crate::key::{KeyKind, private_key_pem};
+use crate::request::{BadRequest, SigningRequest};
 
 /// Clocks of devices and servers differ; a certificate counts from a day before it was made.
 const EARLIER: Duration = Duration::days(1);
@@ -15,6 +16,9 @@ const EARLIER: Duration = Duration::days(1);
 /// How long certificates last: the CA outlives what it signs.
 const CA_YEARS: i64 = 30;
 const LEAF_YEARS: i64 = 20;
+
+/// The most characters of a common name.
+const COMMON_NAME_CHARS_MAX: usize = 64;
 
 /// A certificate authority with its key.
 pub struct Authority {
@@ -57,6 +61,12 @@ pub enum PkiError {
     /// A certificate is not one.
     #[error(transparent)]
     Certificate(#[from] BadCertificate),
+    /// The CA's key is another's.
+    #[error("the CA's private key does not belong to its certificate")]
+    Pair,
+    /// A signing request is not one, or cannot be granted.
+    #[error(transparent)]
+    Request(#[from] BadRequest),
     /// The time is outside of what certificates can say.
     #[error("time is {now_ms} ms since the epoch, expected a date between 1950 and 9999")]
     Time {
@@ -91,12 +101,15 @@ impl Authority {
     /// A CA that was made before.
     ///
     /// # Errors
-    /// One of the two is not PEM of the right kind.
+    /// One of the two is not PEM of the right kind, or they do not belong together.
     pub fn from_pem(certificate_pem: &str, private_key_pem: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(private_key_pem).map_err(|source| PkiError::Read {
             what: "the CA's private key",
             source,
         })?;
+        if CertificateFacts::from_pem(certificate_pem)?.public_key_der != key.subject_public_key_info() {
+            return Err(PkiError::Pair);
+        }
         let issuer = Issuer::from_ca_cert_pem(certificate_pem, key).map_err(|source| PkiError::Read {
             what: "the CA's certificate",
             source,
@@ -149,19 +162,11 @@ impl Authority {
     /// # Errors
     /// The request cannot be read, or its own signature is wrong.
     pub fn sign_request(&self, request_pem: &str, now_ms: i64) -> Result<Issued, PkiError> {
-        let read = |source| PkiError::Read {
-            what: "the signing request",
-            source,
-        };
-        let request = CertificateSigningRequestParams::from_pem(request_pem).map_err(read)?;
+        let request = SigningRequest::from_pem(request_pem)?;
         let mut wanted = params("", now_ms, LEAF_YEARS)?;
-        wanted.distinguished_name = request.params.distinguished_name;
+        wanted.distinguished_name = request.subject;
         wanted.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let make = |source| PkiError::Make {
-            what: "the device's certificate",
-            source,
-        };
-        let certificate = wanted.signed_by(&request.public_key, &self.issuer).map_err(make)?;
+        let certificate = self.certify(wanted, &request.public_key)?;
         let facts = CertificateFacts::from_der(certificate.der())?;
         Ok(Issued {
             certificate_pem: certificate.pem(),
@@ -171,20 +176,23 @@ impl Authority {
         })
     }
 
-    fn issue(&self, mut params: CertificateParams, kind: KeyKind) -> Result<Issued, PkiError> {
+    fn issue(&self, params: CertificateParams, kind: KeyKind) -> Result<Issued, PkiError> {
         let key = kind.generate()?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.use_authority_key_identifier_extension = true;
-        let make = |source| PkiError::Make {
-            what: "the certificate",
-            source,
-        };
-        let certificate = params.signed_by(&key, &self.issuer).map_err(make)?;
+        let certificate = self.certify(params, &key)?;
         Ok(Issued {
             certificate_pem: certificate.pem(),
             private_key_pem: private_key_pem(&key, kind),
             public_key_pem: key.public_key_pem(),
             fingerprint: fingerprint(certificate.der()),
+        })
+    }
+
+    fn certify(&self, mut params: CertificateParams, key: &impl PublicKeyData) -> Result<Certificate, PkiError> {
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.use_authority_key_identifier_extension = true;
+        params.signed_by(key, &self.issuer).map_err(|source| PkiError::Make {
+            what: "the certificate",
+            source,
         })
     }
 }
@@ -197,6 +205,8 @@ fn params(name: &str, now_ms: i64, years: i64) -> Result<CertificateParams, PkiE
     params.not_after = now.checked_add(Duration::days(365 * years)).ok_or_else(bad_time)?;
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Picket");
+    // X.520 bounds a common name, and some devices' TLS keeps to that.
+    let name: String = name.chars().take(COMMON_NAME_CHARS_MAX).collect();
     params.distinguished_name.push(DnType::CommonName, name);
     Ok(params)
 }

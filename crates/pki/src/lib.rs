@@ -6,7 +6,9 @@
 mod authority;
 mod facts;
 mod key;
+mod request;
 
 pub use authority::{Authority, Issued, PkiError};
 pub use facts::{BadCertificate, CertificateFacts, fingerprint};
 pub use key::KeyKind;
+pub use request::BadRequest;

@@ -64,18 +64,84 @@ fn openssl_verifies_what_the_fleet_ca_signs() {
 }
 
 #[test]
-fn a_request_by_openssl_is_signed() {
+fn requests_by_openssl_are_signed() {
+    let authority = Authority::create("Fleet CA", NOW_MS).unwrap();
+    for (key, more) in [
+        ("rsa:2048", ""),
+        ("rsa:2048", "-sha512"),
+        ("ec -pkeyopt ec_paramgen_curve:P-256", ""),
+        ("ec -pkeyopt ec_paramgen_curve:P-256", "-sha384"),
+        ("ec -pkeyopt ec_paramgen_curve:P-384", ""),
+        ("rsa:2048", "-newhdr"),
+        (
+            "rsa:2048",
+            "-addext subjectKeyIdentifier=hash -addext basicConstraints=critical,CA:TRUE",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let request = format!("req -new -newkey {key} -nodes -keyout d.key -subj /O=Pumps/CN=pump-7 -out d.csr {more}");
+        openssl(folder.path(), request.trim_end());
+        let request = std::fs::read_to_string(folder.path().join("d.csr")).unwrap();
+        let issued = authority.sign_request(&request, NOW_MS).unwrap();
+        assert_eq!(
+            openssl(folder.path(), "pkey -in d.key -pubout"),
+            issued.public_key_pem,
+            "{key} {more}"
+        );
+        assert!(issued.private_key_pem.is_empty());
+        let facts = CertificateFacts::from_pem(&issued.certificate_pem).unwrap();
+        assert_eq!(
+            (facts.subject.as_str(), facts.is_ca),
+            ("O=Pumps, CN=pump-7", false),
+            "{key} {more}"
+        );
+        std::fs::write(folder.path().join("ca.pem"), authority.certificate_pem()).unwrap();
+        std::fs::write(folder.path().join("d.pem"), issued.certificate_pem).unwrap();
+        openssl(
+            folder.path(),
+            "verify -CAfile ca.pem -attime 1764000000 -purpose sslclient d.pem",
+        );
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     openssl(
         folder.path(),
-        "req -new -newkey rsa:2048 -nodes -keyout d.key -subj /CN=pump-7 -out d.csr",
+        "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout d.key -subj /CN=pump-7 -outform DER -out d.csr",
     );
-    let request = std::fs::read_to_string(folder.path().join("d.csr")).unwrap();
+    let mut der = std::fs::read(folder.path().join("d.csr")).unwrap();
+    let at = der.windows(6).position(|bytes| bytes == b"pump-7").unwrap();
+    der[at + 5] = b'8';
+    std::fs::write(folder.path().join("other.csr"), der).unwrap();
+    let forged = openssl(folder.path(), "req -in other.csr -inform DER");
     let authority = Authority::create("Fleet CA", NOW_MS).unwrap();
-    let issued = authority.sign_request(&request, NOW_MS).unwrap();
-    assert_eq!(openssl(folder.path(), "pkey -in d.key -pubout"), issued.public_key_pem);
-    assert!(issued.private_key_pem.is_empty());
-    assert!(authority.sign_request("nonsense", NOW_MS).is_err());
+    for (text, reason) in [
+        (
+            forged.as_str(),
+            "signing request is not signed by its own key, or in a way that is not trusted",
+        ),
+        (
+            "nonsense",
+            "signing request is not PEM with a CERTIFICATE REQUEST block",
+        ),
+        (
+            authority.certificate_pem(),
+            "signing request is not PEM with a CERTIFICATE REQUEST block",
+        ),
+        (
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+            "signing request is not PKCS#10",
+        ),
+        (
+            &"x".repeat(70_000),
+            "signing request has 70000 bytes, at most 65536 are read",
+        ),
+    ] {
+        let error = authority.sign_request(text, NOW_MS).map(|_| ()).unwrap_err();
+        assert!(error.to_string().starts_with(reason), "{error}");
+    }
 }
 
 #[test]
