@@ -30,8 +30,8 @@ pub(crate) struct Device {
     pub(crate) is_genuine_seen: bool,
     /// Its last genuine reports.
     pub(crate) genuine: Memory,
-    /// Its last other reports.
-    pub(crate) forged: Memory,
+    /// Its last other reports; most devices have none.
+    pub(crate) forged: Option<Box<Memory>>,
     /// One slot to each rule of the cohort, in the same order.
     pub(crate) slots: Vec<Slot>,
     /// Violations from before it was registered or unregistered.
@@ -68,13 +68,14 @@ pub(crate) struct Memory {
     next: u8,
 }
 
-/// One report, as far as it is remembered.
+/// One report, as far as it is remembered: of the hash the first eight bytes, which tell the reports of one device that
+/// have the same id apart as well as all sixteen would.
 #[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 struct Remembered {
     #[n(0)]
     report_id: u64,
-    #[cbor(n(1), with = "minicbor::bytes")]
-    payload_hash: [u8; 16],
+    #[n(1)]
+    payload_hash: u64,
     #[n(2)]
     #[cbor(with = "crate::snapshot::moment")]
     at: Moment,
@@ -91,7 +92,7 @@ impl Memory {
     pub(crate) fn holds(&self, report_id: u64, payload_hash: &[u8; 16], now: Moment) -> bool {
         self.reports.iter().any(|report| {
             report.report_id == report_id
-                && report.payload_hash == *payload_hash
+                && report.payload_hash == first_half(payload_hash)
                 && now.since(report.at) <= Self::AGE_MAX
         })
     }
@@ -100,7 +101,7 @@ impl Memory {
     pub(crate) fn add(&mut self, report_id: u64, payload_hash: [u8; 16], now: Moment) {
         let report = Remembered {
             report_id,
-            payload_hash,
+            payload_hash: first_half(&payload_hash),
             at: now,
         };
         match self.reports.get_mut(usize::from(self.next)) {
@@ -120,7 +121,7 @@ impl Device {
             last_seen: None,
             is_genuine_seen: false,
             genuine: Memory::default(),
-            forged: Memory::default(),
+            forged: None,
             slots: rules.iter().map(|rule| Slot::begun(rule, Known::default())).collect(),
             former: Vec::new(),
             wake: None,
@@ -141,14 +142,18 @@ impl Device {
         self.last_seen = Some(now);
         self.is_genuine_seen |= is_genuine;
         let is_duplicate = self.genuine.holds(report_id, &payload_hash, now)
-            || (!is_genuine && self.forged.holds(report_id, &payload_hash, now));
+            || (!is_genuine
+                && self
+                    .forged
+                    .as_ref()
+                    .is_some_and(|forged| forged.holds(report_id, &payload_hash, now)));
         if is_duplicate {
             return false;
         }
         let memory = if is_genuine {
             &mut self.genuine
         } else {
-            &mut self.forged
+            self.forged.get_or_insert_default()
         };
         memory.add(report_id, payload_hash, now);
         true
@@ -303,4 +308,8 @@ impl Device {
 /// The first moment at which a device last seen then has been silent for more than two days.
 fn silence_deadline(last_seen: Moment) -> Moment {
     last_seen.plus(SILENCE_MAX).plus(Duration::from_millis(1))
+}
+
+fn first_half(&[a, b, c, d, e, f, g, h, ..]: &[u8; 16]) -> u64 {
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

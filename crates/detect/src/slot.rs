@@ -44,10 +44,10 @@ pub(crate) struct Slot {
     /// `Some` while breaches run or a violation is open.
     #[n(3)]
     pub(crate) run: Option<Box<Run>>,
-    /// The time that the newest violation's id was made from.
+    /// The time that the newest violation's id was made from. Boxed, as few slots ever see one.
     #[n(4)]
-    #[cbor(with = "crate::snapshot::optional_timestamp")]
-    named_at: Option<Timestamp>,
+    #[cbor(with = "crate::snapshot::boxed_timestamp")]
+    named_at: Option<Box<Timestamp>>,
 }
 
 /// One alarm with the window that it looks at.
@@ -304,12 +304,12 @@ impl Judge {
 
 /// The id of a violation raised now. Two of one behavior in one millisecond, or at one time of a clock that was set
 /// back, would get the same: the later one is named after the millisecond that follows.
-fn next_id(rule: &Rule, occasion: Occasion<'_>, named_at: &mut Option<Timestamp>) -> ViolationId {
-    let at = match *named_at {
+fn next_id(rule: &Rule, occasion: Occasion<'_>, named_at: &mut Option<Box<Timestamp>>) -> ViolationId {
+    let at = match named_at {
         Some(before) => occasion.at.max(before.shifted(1)),
         None => occasion.at,
     };
-    *named_at = Some(at);
+    *named_at = Some(Box::new(at));
     ViolationId::derive(occasion.thing, &rule.profile, &rule.behavior.name, at)
 }
 

@@ -65,7 +65,7 @@ impl Window {
         self.entries.drain(..n_left);
         if self.entries.len() == self.entries.capacity() {
             // Most devices report a few times in a window: growing by doubling from four would waste most of it.
-            self.entries.reserve_exact(1 + self.entries.len() / 2);
+            self.entries.reserve_exact(1 + self.entries.len() / 4);
         }
         self.entries.push(Entry {
             last: now,

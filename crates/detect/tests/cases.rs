@@ -214,7 +214,7 @@ impl Player {
         assert!(report.voided.is_empty(), "{:?}", report.voided);
         Record::Report(Box::new(ReportRecord {
             thing: thing.parse().unwrap(),
-            payload_hash: u128::from(id).to_be_bytes(),
+            payload_hash: u128::from(id).to_le_bytes(),
             sender: Sender {
                 certificate: CertificateId::from_bytes([7; 32]),
                 client_id: thing.parse().unwrap(),

@@ -45,7 +45,7 @@ fn report(at: Timestamp, thing: &str, report_id: u64, bytes_out: u64, ports: &[u
     );
     let record = Record::Report(Box::new(ReportRecord {
         thing: thing.parse().unwrap(),
-        payload_hash: u128::from(report_id).to_be_bytes(),
+        payload_hash: u128::from(report_id).to_le_bytes(),
         sender: Sender {
             certificate: CertificateId::from_bytes([7; 32]),
             client_id: thing.parse().unwrap(),
@@ -173,6 +173,12 @@ fn an_id_follows_from_the_raising_record() {
     let expected = [1_000, 1_001, 3_000]
         .map(|millis| ViolationId::derive(&thing, &profile, &behavior, Timestamp::from_millis(millis)));
     assert_eq!(ids, expected);
+
+    // Nor may registering within the millisecond of an alarm lead to a second one of the same id.
+    let id = |changes: Vec<ViolationChange>| changes[0].id;
+    let first = id(engine.apply(report(at(9), "pump-8", 1, 0, &[23])));
+    engine.apply(member(at(9), "pump-8", true));
+    assert_ne!(first, id(engine.apply(report(at(9), "pump-8", 2, 0, &[23]))));
 }
 
 #[test]

@@ -52,8 +52,8 @@ field!(
 );
 field!(
     /// The same, or null.
-    optional_timestamp, Option<Timestamp>, Option<i64>, |at| at.map(Timestamp::millis),
-    |millis| millis.map(Timestamp::from_millis)
+    boxed_timestamp, Option<Box<Timestamp>>, Option<i64>, |at| at.as_ref().map(|at| at.millis()),
+    |millis| millis.map(|millis| Box::new(Timestamp::from_millis(millis)))
 );
 field!(
     /// Sixteen bytes.
