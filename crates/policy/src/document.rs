@@ -184,6 +184,12 @@ impl Actions {
     }
 
     fn bit(action: Action) -> u16 {
+        const {
+            assert!(
+                Action::ALL.len() <= u16::BITS as usize,
+                "every action needs a bit of its own"
+            )
+        };
         1 << (action as u16)
     }
 }
