@@ -44,19 +44,19 @@ CREATE TABLE violation (
     behavior TEXT NOT NULL,
     criteria_kind TEXT NOT NULL,
     is_suppressed BOOLEAN NOT NULL,
-    is_active BOOLEAN NOT NULL,
     is_supported BOOLEAN NOT NULL,
     started_at BIGINT NOT NULL,
     last_at BIGINT NOT NULL,
     last_value TEXT NOT NULL,
+    -- NULL while in alarm.
     ended_at BIGINT,
     -- Two columns that engines never write.
     verification TEXT NOT NULL DEFAULT 'UNKNOWN',
     verification_description TEXT
 );
-CREATE INDEX violation_active ON violation (started_at, violation_id) WHERE is_active;
-CREATE INDEX violation_active_of_thing ON violation (thing, started_at, violation_id) WHERE is_active;
-CREATE INDEX violation_ended ON violation (ended_at) WHERE NOT is_active;
+CREATE INDEX violation_active ON violation (started_at, violation_id) WHERE ended_at IS NULL;
+CREATE INDEX violation_active_of_thing ON violation (thing, started_at, violation_id) WHERE ended_at IS NULL;
+CREATE INDEX violation_ended ON violation (ended_at) WHERE ended_at IS NOT NULL;
 
 -- A violation begins once and ends at most once.
 CREATE TABLE violation_event (
@@ -119,9 +119,10 @@ CREATE TABLE decision (
     thing TEXT NOT NULL,
     violation_id TEXT,
     response TEXT,
-    -- The group that mirrors the decision, and whether it was this decision that put the thing there.
+    -- The group that is to mirror the decision, whether the thing is there because of it, and if not, why.
     mirror_group TEXT,
     is_mirrored BOOLEAN NOT NULL,
+    mirror_failure TEXT,
     decided_at BIGINT NOT NULL,
     decided_by TEXT NOT NULL,
     released_at BIGINT,

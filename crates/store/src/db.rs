@@ -374,19 +374,3 @@ fn migrations() -> Vec<Migration> {
         simple(2, "registry", include_str!("../migrations/0002_registry.sql")),
     ]
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::judging;
-
-    #[tokio::test]
-    async fn smoke() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&DbUrl::Sqlite(folder.path().join("picket.db"))).await.unwrap();
-        let mut tx = db.begin_write().await.unwrap();
-        judging::bump(&mut tx).await.unwrap();
-        tx.commit().await.unwrap();
-        assert_eq!(*db.outbox_signal().borrow(), 1);
-    }
-}

@@ -7,13 +7,20 @@
 //! server what it did), then what is stored.
 
 pub mod access;
+pub mod custom_metrics;
 pub mod db;
+pub mod decisions;
+pub mod effects;
 pub mod judging;
 pub mod log;
 pub mod outbox;
+pub mod profiles;
 pub mod registry;
+pub mod responses;
+pub mod snapshots;
 mod sql;
 mod tx;
+pub mod violations;
 
 pub use db::{Db, DbUrl, StoreError};
 pub use outbox::OutboxItem;

@@ -41,10 +41,6 @@ impl Args {
     }
 
     /// How many there are: the number of the last placeholder.
-    #[expect(
-        dead_code,
-        reason = "the queries over violations, next to land, number their placeholders with it"
-    )]
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use sqlx::{Postgres, SqlSafeStr, Sqlite, Transaction};
 use tokio::sync::watch;
 
+use crate::StoreError;
 use crate::outbox::{self, OutboxItem};
 use crate::sql::{Args, Row};
-use crate::{Db, StoreError};
 
-/// A transaction on either engine. Dropped without `commit`, it leaves no trace.
+/// A transaction on either engine. Dropped without a commit, it leaves no trace.
 ///
 /// `ON CONFLICT` and the number of rows affected decide who won, never an error: PostgreSQL refuses all that follows an
 /// error inside a transaction.
@@ -20,6 +20,10 @@ pub struct Tx {
     pub(crate) outbox: Vec<OutboxItem>,
     announce: Option<Arc<watch::Sender<u64>>>,
 }
+
+/// A point in a transaction.
+#[derive(Debug)]
+pub(crate) struct Mark(usize);
 
 #[derive(Debug)]
 enum Inner {
@@ -86,6 +90,20 @@ impl Tx {
         Ok(self.rows(sql, args).await?.into_iter().next())
     }
 
+    /// Marks a point to which [`Tx::undo`] goes back.
+    pub(crate) async fn mark(&mut self) -> Result<Mark, StoreError> {
+        self.execute("SAVEPOINT mark", Args::default()).await?;
+        Ok(Mark(self.outbox.len()))
+    }
+
+    /// Undoes everything since the mark.
+    pub(crate) async fn undo(&mut self, mark: Mark) -> Result<(), StoreError> {
+        self.outbox.truncate(mark.0);
+        self.execute("ROLLBACK TO SAVEPOINT mark", Args::default())
+            .await
+            .map(drop)
+    }
+
     /// Writes the outbox and makes everything durable; then the outbox' signal moves.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         let end = outbox::write(&mut self).await?;
@@ -102,17 +120,5 @@ impl Tx {
             });
         }
         Ok(())
-    }
-}
-
-impl Db {
-    /// Takes the next `n` numbers of a counter; says the last of them. The counter stays locked until the transaction
-    /// ends, so its numbers become visible in order and without gaps.
-    pub(crate) async fn take(tx: &mut Tx, counter: &'static str, n: u64) -> Result<u64, StoreError> {
-        let sql = "UPDATE counter SET value = value + $1 WHERE name = $2 RETURNING value";
-        match tx.row(sql, crate::sql::args![crate::sql::int(n), counter]).await? {
-            Some(row) => row.count(0),
-            None => Err(StoreError::not_found("counter", counter)),
-        }
     }
 }

@@ -1,11 +1,6 @@
 //! The report log: durable, in order, never dropping, bounded.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::needless_range_loop,
-    reason = "a failed step is a failed test; a round is a number, not an item"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -200,7 +195,7 @@ async fn fill_trim_and_refill(log: &SqliteLog) {
     let batch = |n: usize| vec![record(0, format!("{n:>4000}")), record(1, format!("{n:>4000}"))];
     let mut n = 0;
     let mut n_stored = [0, 0];
-    for round in 0..2 {
+    for n_at_end in &mut n_stored {
         loop {
             match log.append(batch(n)).await {
                 Ok(_) => n += 1,
@@ -209,7 +204,7 @@ async fn fill_trim_and_refill(log: &SqliteLog) {
             }
             assert!(n < 10_000, "never full");
         }
-        n_stored[round] = n;
+        *n_at_end = n;
         for partition in [0, 1] {
             let Bounds { first, next } = log.bounds(PartitionId(partition)).await.unwrap();
             assert_eq!(next, Seq(n as u64 + 1), "nothing of the refused batch");

@@ -7,10 +7,10 @@
 //! deleted since the page before.
 
 mod certificate;
-mod group;
+pub(crate) mod group;
 mod key;
-mod membership;
-mod policy;
+pub(crate) mod membership;
+pub(crate) mod policy;
 mod principal;
 mod thing;
 

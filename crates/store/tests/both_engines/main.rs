@@ -1,0 +1,15 @@
+//! What the store promises, on SQLite and on PostgreSQL.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step is a failed test"
+)]
+
+mod decisions;
+mod effects;
+mod engines;
+mod outbox;
+mod profiles;
+mod violations;
