@@ -15,6 +15,8 @@ pub struct Tree<K, V> {
 pub struct Shared<'a, K, V> {
     /// The group's name.
     pub group: &'a str,
+    /// The filter that the group shares.
+    pub filter: &'a str,
     /// Its members, never empty.
     pub members: &'a [(K, V)],
 }
@@ -26,8 +28,12 @@ struct Node<K, V> {
     groups: Vec<Group<K, V>>,
 }
 
-/// A shared subscription's name and members.
-type Group<K, V> = (Box<str>, Vec<(K, V)>);
+#[derive(Clone, Debug)]
+struct Group<K, V> {
+    name: Box<str>,
+    filter: Box<str>,
+    members: Vec<(K, V)>,
+}
 
 impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
@@ -71,7 +77,7 @@ impl<K: Clone + Eq + Hash, V> Tree<K, V> {
             node = node.children.get_mut(level)?;
         }
         let before = match group {
-            Some(group) => node.insert_shared(group, key, value),
+            Some(group) => node.insert_shared(group, filter, key, value),
             None => node.plain.insert(key, value),
         };
         self.n_subscriptions += usize::from(before.is_none());
@@ -99,23 +105,31 @@ impl<K: Clone + Eq + Hash, V> Tree<K, V> {
             for (key, value) in &node.plain {
                 plain(key, value);
             }
-            for (group, members) in &node.groups {
-                shared(Shared { group, members });
+            for Group { name, filter, members } in &node.groups {
+                shared(Shared {
+                    group: name,
+                    filter,
+                    members,
+                });
             }
         });
     }
 }
 
 impl<K: Clone + Eq + Hash, V> Node<K, V> {
-    fn insert_shared(&mut self, group: &str, key: K, value: V) -> Option<V> {
-        let Some((_, members)) = self.groups.iter_mut().find(|(name, _)| **name == *group) else {
-            self.groups.push((group.into(), vec![(key, value)]));
+    fn insert_shared(&mut self, name: &str, filter: &str, key: K, value: V) -> Option<V> {
+        let Some(group) = self.groups.iter_mut().find(|group| *group.name == *name) else {
+            self.groups.push(Group {
+                name: name.into(),
+                filter: filter.into(),
+                members: vec![(key, value)],
+            });
             return None;
         };
-        if let Some((_, before)) = members.iter_mut().find(|(member, _)| *member == key) {
+        if let Some((_, before)) = group.members.iter_mut().find(|(member, _)| *member == key) {
             return Some(std::mem::replace(before, value));
         }
-        members.push((key, value));
+        group.members.push((key, value));
         None
     }
 
@@ -140,8 +154,8 @@ impl<K: Clone + Eq + Hash, V> Node<K, V> {
             }
             return removed;
         };
-        let group = self.groups.iter().position(|(name, _)| **name == *group)?;
-        let members = &mut self.groups[group].1;
+        let group = self.groups.iter().position(|known| *known.name == *group)?;
+        let members = &mut self.groups[group].members;
         let at = members.iter().position(|(member, _)| member == key)?;
         let (_, removed) = members.swap_remove(at);
         if members.is_empty() {
@@ -201,10 +215,10 @@ mod tests {
         tree.for_each_match(
             "a/b",
             |_, ()| (),
-            |shared| groups.push((shared.group, shared.members.len())),
+            |shared| groups.push((shared.group, shared.filter, shared.members.len())),
         );
         groups.sort_unstable();
-        assert_eq!(groups, [("g", 2), ("h", 1)]);
+        assert_eq!(groups, [("g", "a/+", 2), ("h", "a/b", 1)]);
         assert_eq!(tree.insert(None, "a/b", 1, ()), Some(()));
         assert_eq!(tree.len(), 4);
         for (group, filter, key) in [

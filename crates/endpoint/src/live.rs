@@ -1,0 +1,130 @@
+//! A session that has a connection.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use picket_model::name::{CertificateId, DeviceName};
+use picket_policy::{Action, ConnectAttributes};
+use tokio::sync::Notify;
+
+use crate::doors::{Access, Doorkeeper, Refusal};
+use crate::mailbox::Session;
+use crate::rights::{Cut, Rights};
+
+/// Who is at the other end of a connection, as far as TLS can tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) certificate: CertificateId,
+    pub(crate) address: IpAddr,
+    /// The name that the client asked for in the handshake.
+    pub(crate) domain_name: Option<Box<str>>,
+}
+
+/// A connection and the session it serves.
+pub(crate) struct Live {
+    pub(crate) client_id: DeviceName,
+    pub(crate) peer: Peer,
+    pub(crate) attributes: ConnectAttributes,
+    pub(crate) session: Arc<Session>,
+    /// Tells the session's task that something waits: a message, or the order to end.
+    pub(crate) wake: Arc<Notify>,
+    /// How long the session outlives this connection, seconds.
+    keep_secs: AtomicU32,
+    rights: Mutex<Rights>,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a session may not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// The doorkeeper says so.
+    Refused(Refusal),
+    /// Policy does not allow its connect.
+    Denied,
+}
+
+impl Live {
+    /// A live session without any rights yet.
+    pub(crate) fn new(
+        client_id: DeviceName,
+        peer: Peer,
+        attributes: ConnectAttributes,
+        session: Arc<Session>,
+        keep_secs: u32,
+    ) -> Self {
+        Self {
+            client_id,
+            peer,
+            attributes,
+            session,
+            wake: Arc::new(Notify::new()),
+            keep_secs: AtomicU32::new(keep_secs),
+            rights: Mutex::default(),
+        }
+    }
+
+    /// The rights, which nobody else changes while they are held.
+    pub(crate) fn rights(&self) -> MutexGuard<'_, Rights> {
+        self.rights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Orders the end. When this returns, nothing more happens in the session.
+    pub(crate) fn cut(&self, cut: Cut) {
+        self.rights().cut(cut);
+        self.wake.notify_one();
+    }
+
+    /// Asks what the session may do now. If it may not be, it has no rights and is ordered to end when this returns.
+    ///
+    /// The doorkeeper is asked under the lock: of two changes, the later one is the last to be asked about.
+    pub(crate) fn admit(&self, doorkeeper: &dyn Doorkeeper) -> Result<(), NotAdmitted> {
+        let mut rights = self.rights();
+        if rights.ordered_end().is_some() {
+            return Ok(());
+        }
+        let admitted = match doorkeeper.admit(&self.peer.certificate, &self.client_id) {
+            Err(refusal) => {
+                rights.revoke(refusal);
+                Err(NotAdmitted::Refused(refusal))
+            }
+            Ok(access) => {
+                rights.grant(with_connection(access, &self.peer, self.attributes));
+                if rights.allows(Action::Connect, self.client_id.as_str()) {
+                    Ok(())
+                } else {
+                    rights.cut(Cut::Denied);
+                    Err(NotAdmitted::Denied)
+                }
+            }
+        };
+        if admitted.is_err() {
+            self.wake.notify_one();
+        }
+        admitted
+    }
+
+    pub(crate) fn keep_secs(&self) -> u32 {
+        self.keep_secs.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_keep_secs(&self, secs: u32) {
+        self.keep_secs.store(secs, Ordering::Relaxed);
+    }
+}
+
+/// Fills in what only the connection knows.
+pub(crate) fn with_connection(mut access: Access, peer: &Peer, attributes: ConnectAttributes) -> Access {
+    access.context.source_ip = Some(peer.address);
+    access.context.domain_name.clone_from(&peer.domain_name);
+    access.context.connect = attributes;
+    access
+}

@@ -1,0 +1,122 @@
+//! Why a connection ended, and what follows from it.
+
+use std::sync::Arc;
+
+use picket_mqtt::link::Link;
+use picket_mqtt::wire::{Answer, DisconnectReasonCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::Connection;
+use crate::doors::Refusal;
+use crate::message::{Message, Publication, offered};
+use crate::rights::Cut;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The client said goodbye.
+    Goodbye {
+        /// Whether the will is published all the same.
+        with_will: bool,
+    },
+    /// The connection is gone.
+    Lost,
+    /// The client was silent for too long.
+    KeepAlive,
+    /// The client broke the protocol or a limit.
+    Broken(DisconnectReasonCode),
+    /// A PUBLISH was refused, and the protocol has no other way to say it.
+    Refused(DisconnectReasonCode),
+    /// The log could not take a QoS 1 report.
+    NotStored,
+    /// The client did not take its messages.
+    Overflowed,
+    /// Somebody ordered it.
+    Cut(Cut),
+}
+
+impl End {
+    /// What an MQTT 5 client is told.
+    fn reason(self) -> Option<DisconnectReasonCode> {
+        match self {
+            Self::Goodbye { .. } | Self::Lost => None,
+            Self::KeepAlive => Some(DisconnectReasonCode::KeepAliveTimeout),
+            Self::Broken(reason) | Self::Refused(reason) => Some(reason),
+            Self::NotStored | Self::Overflowed => Some(DisconnectReasonCode::QuotaExceeded),
+            Self::Cut(Cut::TakenOver) => Some(DisconnectReasonCode::SessionTakenOver),
+            Self::Cut(Cut::Refused(Refusal::Quarantined) | Cut::Administrative) => {
+                Some(DisconnectReasonCode::AdministrativeAction)
+            }
+            Self::Cut(Cut::Refused(_) | Cut::Denied) => Some(DisconnectReasonCode::NotAuthorized),
+            Self::Cut(Cut::ShuttingDown) => Some(DisconnectReasonCode::ServerShuttingDown),
+        }
+    }
+
+    /// Whether the will is to be published, if policy allows it now.
+    fn leaves_will(self) -> bool {
+        match self {
+            Self::Goodbye { with_will } => with_will,
+            // The device is not gone, we are.
+            Self::Cut(Cut::ShuttingDown) => false,
+            _ => true,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut self, link: &mut Link<S>, end: End) {
+        self.count(end);
+        tracing::debug!(client = self.live.client_id.as_str(), ?end, "connection ended");
+        if end.leaves_will() {
+            self.publish_will();
+        }
+        if let Some(ended) = self.shared.table.leave(&self.live, self.shared.limits.n_away_max) {
+            self.shared.router.forget(&ended);
+        }
+        // Reports on their way are stored and answered all the same: somebody else may listen.
+        if !matches!(end, End::Cut(Cut::Refused(_) | Cut::Denied)) {
+            std::mem::take(&mut self.reports).finish(Arc::clone(&self.shared));
+        }
+        if matches!(end, End::Cut(_)) && !link.is_sent() {
+            // What was encoded before the cut is not sent; a goodbye in the middle of a packet would be garbage.
+            link.outbound.clear();
+        } else if let Some(reason) = end.reason() {
+            // One that does not fit is not said.
+            let _ = self.answer(Answer::Disconnect(reason), &mut link.outbound);
+        }
+        // The client may be gone, or not reading: then it hears nothing.
+        drop(tokio::time::timeout(self.shared.limits.goodbye_timeout, link.close()).await);
+    }
+
+    fn publish_will(&mut self) {
+        let Some(will) = self.will.take() else { return };
+        // QoS 2 was refused at CONNECT.
+        let Some(qos) = offered(will.qos) else { return };
+        let live = Arc::clone(&self.live);
+        let mut rights = live.rights();
+        if !rights.allows_publish(&will.topic, will.retain) {
+            self.shared.counters.denied.add_one();
+            return;
+        }
+        let message = Arc::new(Message::new(&will.topic, &will.payload, will.properties));
+        let publication = Publication {
+            qos,
+            retain: will.retain,
+        };
+        if !self.shared.publish(&message, publication, None) {
+            self.shared.counters.dropped.add_one();
+        }
+    }
+
+    fn count(&self, end: End) {
+        let counters = &self.shared.counters;
+        counters.connections.subtract_one();
+        match end {
+            End::KeepAlive => counters.keep_alive_timeouts.add_one(),
+            End::Broken(_) => counters.protocol_errors.add_one(),
+            End::Overflowed => counters.overflowed.add_one(),
+            End::Cut(Cut::Refused(_) | Cut::Denied) => counters.cut.add_one(),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Subscriptions: each filter is asked about by itself.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use bytestring::ByteString;
+use picket_mqtt::Qos;
+use picket_mqtt::topic;
+use picket_mqtt::wire::{
+    Answer, DisconnectReasonCode, QoS, RetainHandling, Subscribe, SubscribeAckReason, SubscribeFilter,
+    UnsubscribeAckReason,
+};
+
+use super::Connection;
+use super::end::End;
+use crate::mailbox::{Delivery, Subscription, SubscriptionOptions};
+use crate::rights::Rights;
+
+/// The most bytes of the name of a shared subscription.
+const GROUP_LEN_BYTES_MAX: usize = 128;
+
+impl Connection {
+    pub(super) fn subscribe(
+        &mut self,
+        subscribe: Subscribe,
+        rights: &mut Rights,
+        outbound: &mut BytesMut,
+    ) -> Result<(), End> {
+        if subscribe.has_identifier {
+            return Err(End::Broken(DisconnectReasonCode::SubscriptionIdentifiersNotSupported));
+        }
+        let mut reasons = Vec::with_capacity(subscribe.filters.len());
+        let mut retained = Vec::new();
+        for (n_before, filter) in subscribe.filters.iter().enumerate() {
+            let granted = if n_before < self.shared.limits.n_filters_per_subscribe_max {
+                self.subscribe_one(filter, rights, &mut retained)
+            } else {
+                Err(SubscribeAckReason::QuotaExceeded)
+            };
+            reasons.push(granted.unwrap_or_else(|reason| {
+                self.shared.counters.denied.add_one();
+                reason
+            }));
+        }
+        self.answer(
+            Answer::SubscribeAck {
+                id: subscribe.id,
+                reasons,
+            },
+            outbound,
+        )?;
+        for delivery in retained {
+            // One for which there is no room is dropped, as any message.
+            let _ = self.live.session.deliver(delivery, &self.shared.limits);
+        }
+        Ok(())
+    }
+
+    fn subscribe_one(
+        &self,
+        wanted: &SubscribeFilter,
+        rights: &mut Rights,
+        retained: &mut Vec<Delivery>,
+    ) -> Result<SubscribeAckReason, SubscribeAckReason> {
+        let invalid = SubscribeAckReason::TopicFilterInvalid;
+        let (group, filter) = topic::split_share(&wanted.filter).map_err(|_| invalid)?;
+        topic::check_filter(filter).map_err(|_| invalid)?;
+        if group.is_some_and(|group| GROUP_LEN_BYTES_MAX < group.len() || wanted.no_local) {
+            return Err(invalid);
+        }
+        if !rights.allows_subscribe(&wanted.filter, filter) {
+            return Err(SubscribeAckReason::NotAuthorized);
+        }
+        if filter.starts_with('$') && !is_served(filter) {
+            return Err(invalid);
+        }
+        // QoS 2 is not offered: the client gets 1, as MQTT permits.
+        let (qos, granted) = match wanted.qos {
+            QoS::AtMostOnce => (Qos::AtMostOnce, SubscribeAckReason::GrantedQos0),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => (Qos::AtLeastOnce, SubscribeAckReason::GrantedQos1),
+        };
+        let subscription = Subscription {
+            written: (&*wanted.filter).into(),
+            options: SubscriptionOptions {
+                qos,
+                no_local: wanted.no_local,
+                retain_as_published: wanted.retain_as_published,
+            },
+        };
+        let session = &self.live.session;
+        if !session.add(subscription.clone(), self.shared.limits.n_subscriptions_per_session_max) {
+            return Err(SubscribeAckReason::QuotaExceeded);
+        }
+        let is_new = self.shared.router.subscribe(session, &subscription);
+        let wants_retained = match wanted.retain_handling {
+            RetainHandling::AtSubscribe => true,
+            RetainHandling::AtSubscribeNew => is_new,
+            RetainHandling::NoAtSubscribe => false,
+        };
+        // As on AWS, only a filter without wildcards gets what is retained.
+        if wants_retained && group.is_none() && !topic::has_wildcard(filter) {
+            retained.extend(
+                self.shared
+                    .router
+                    .retained
+                    .find(filter)
+                    .map(|(message, kept)| Delivery {
+                        message,
+                        qos: kept.min(qos),
+                        retain: true,
+                        is_repeated: false,
+                        shared: None,
+                    }),
+            );
+        }
+        Ok(granted)
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        id: NonZeroU16,
+        filters: &[ByteString],
+        outbound: &mut BytesMut,
+    ) -> Result<(), End> {
+        let session = Arc::clone(&self.live.session);
+        let end = |filter: &ByteString| {
+            if !session.remove(filter) {
+                return UnsubscribeAckReason::NoSubscriptionExisted;
+            }
+            self.shared.router.unsubscribe(&session, filter);
+            UnsubscribeAckReason::Success
+        };
+        let reasons = filters.iter().map(end).collect();
+        self.answer(Answer::UnsubscribeAck { id, reasons }, outbound)
+    }
+}
+
+/// Whether a filter that begins with `$` can match a topic that the service publishes on.
+fn is_served(filter: &str) -> bool {
+    SERVED.iter().any(|served| {
+        let mut served = served.iter();
+        let mut levels = filter.split('/');
+        loop {
+            match (levels.next(), served.next()) {
+                (Some("#"), Some(_)) | (None, None) => return true,
+                (Some("+"), Some(_)) => {}
+                (Some(level), Some(names)) if names.is_empty() || names.contains(&level) => {}
+                _ => return false,
+            }
+        }
+    })
+}
+
+/// Topics that the service publishes on, level by level: the names that may stand there, none for any name.
+const SERVED: &[&[&[&str]]] = &[
+    &[
+        &["$aws"],
+        &["things"],
+        &[],
+        &["defender"],
+        &["metrics"],
+        &["json", "cbor"],
+        &["accepted", "rejected"],
+    ],
+    &[
+        &["$aws"],
+        &["events"],
+        &["presence"],
+        &["connected", "disconnected", "connect_failed"],
+        &[],
+    ],
+    &[
+        &["$aws"],
+        &["events"],
+        &["subscriptions"],
+        &["subscribed", "unsubscribed"],
+        &[],
+    ],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserved_filters_are_served_if_they_can_match() {
+        for (filter, expected) in [
+            ("$aws/things/T/defender/metrics/json/accepted", true),
+            ("$aws/things/+/defender/metrics/+/rejected", true),
+            ("$aws/things/T/defender/#", true),
+            ("$aws/#", true),
+            ("$aws/things/T/defender/metrics/json", false),
+            ("$aws/things/T/defender/metrics/xml/accepted", false),
+            ("$aws/things/T/shadow/update/accepted", false),
+            ("$aws/events/presence/connected/+", true),
+            ("$aws/events/presence/other/+", false),
+            ("$SYS/#", false),
+            ("$aws", false),
+        ] {
+            assert_eq!(is_served(filter), expected, "{filter}");
+        }
+    }
+}

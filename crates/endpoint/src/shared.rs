@@ -1,0 +1,71 @@
+//! What all connections share.
+
+use std::sync::Arc;
+
+use picket_mqtt::Qos;
+
+use crate::counters::Counters;
+use crate::doors::{Doorkeeper, Inbox, Reply};
+use crate::limits::Limits;
+use crate::mailbox::Session;
+use crate::message::{Message, Publication};
+use crate::router::Router;
+use crate::table::Table;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    pub(crate) counters: Counters,
+    pub(crate) doorkeeper: Arc<dyn Doorkeeper>,
+    pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) router: Router,
+    pub(crate) table: Table,
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits, doorkeeper: Arc<dyn Doorkeeper>, inbox: Arc<dyn Inbox>) -> Self {
+        Self {
+            limits,
+            counters: Counters::default(),
+            doorkeeper,
+            inbox,
+            router: Router::default(),
+            table: Table::default(),
+        }
+    }
+
+    /// Keeps the message if it is to be retained, and routes it. `false`: there is no room to keep it, and it went nowhere.
+    pub(crate) fn publish(
+        &self,
+        message: &Arc<Message>,
+        publication: Publication,
+        sender: Option<&Arc<Session>>,
+    ) -> bool {
+        if publication.retain {
+            if !self.router.retained.put(message, publication.qos, &self.limits) {
+                return false;
+            }
+            self.counters.retained.set(self.router.retained.len());
+        }
+        self.router.route(message, publication, sender, self.bounds());
+        true
+    }
+
+    /// Publishes the answer to a report, to whoever may receive it.
+    pub(crate) fn publish_reply(&self, reply: &Reply) {
+        let message = Arc::new(Message::new(&reply.topic, &reply.payload, None));
+        let publication = Publication {
+            qos: Qos::AtLeastOnce,
+            retain: false,
+        };
+        self.router.route(&message, publication, None, self.bounds());
+    }
+
+    pub(crate) fn bounds(&self) -> (&Limits, &Counters) {
+        (&self.limits, &self.counters)
+    }
+
+    pub(crate) fn session_expiry_secs_max(&self) -> u32 {
+        u32::try_from(self.limits.session_expiry_max.as_secs()).unwrap_or(u32::MAX)
+    }
+}
