@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The header of an answer that names the error; its value is the code, sometimes followed by `:` and a URL.
+pub const ERROR_TYPE_HEADER: &str = "x-amzn-errortype";
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $status:literal,)*) => {
         /// The name of an error, as clients know it, with its HTTP status. The names are those of the AWS IoT service model

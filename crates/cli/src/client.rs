@@ -217,7 +217,7 @@ fn refusal(response: &reqwest::Response, body: &[u8]) -> CallError {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let code = response
         .headers()
-        .get("x-amzn-errortype")
+        .get(picket_aws::error::ERROR_TYPE_HEADER)
         .and_then(|value| value.to_str().ok());
     CallError::Refused {
         code: code.map_or_else(

@@ -199,8 +199,16 @@ pub struct DecisionDescription {
     /// The response that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_name: Option<String>,
+    /// The group that mirrors it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thing_group_name: Option<String>,
+    /// Why the thing is not in that group although it is to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mirror_failure: Option<String>,
     /// Since when.
     pub decided_at: EpochSecs,
+    /// Who decided, in words.
+    pub decided_by: String,
     /// Until when; in force when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub released_at: Option<EpochSecs>,

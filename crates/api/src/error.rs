@@ -1,0 +1,161 @@
+//! Why an operation was not done, and the one place that makes HTTP of it.
+
+use std::error::Error as StdError;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use picket_aws::error::ApiErrorCode;
+use picket_aws::shape::BadInput;
+use picket_aws::sigv4::BadSignature;
+use picket_store::StoreError;
+use serde_json::json;
+
+/// Why an operation was not done: what the client is told, and what the log is told.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    /// The error's name.
+    pub code: ApiErrorCode,
+    /// What was found and what was expected.
+    pub message: String,
+    /// What exists already: id and ARN.
+    pub resource: Option<(String, String)>,
+    /// The cause, for the log only.
+    #[source]
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl ApiError {
+    /// The error of this name.
+    pub fn new(code: ApiErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            resource: None,
+            source: None,
+        }
+    }
+
+    /// Bad input, or not possible as things are.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(ApiErrorCode::InvalidRequestException, message)
+    }
+
+    /// What the path names does not exist.
+    pub fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::new(
+            ApiErrorCode::ResourceNotFoundException,
+            format!("{what} {name} does not exist"),
+        )
+    }
+
+    /// Our fault: the client learns nothing more.
+    pub(crate) fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..Self::new(
+                ApiErrorCode::InternalFailureException,
+                "internal failure; the server's log has more",
+            )
+        }
+    }
+
+    /// The same, with what it is that exists already.
+    pub(crate) fn about(mut self, id: impl ToString, arn: String) -> Self {
+        if self.code == ApiErrorCode::ResourceAlreadyExistsException {
+            self.resource = Some((id.to_string(), arn));
+        }
+        self
+    }
+
+    /// The same as bad input, where the service model has no `ResourceNotFoundException` for the operation.
+    pub(crate) fn missing_is_invalid(mut self) -> Self {
+        if self.code == ApiErrorCode::ResourceNotFoundException {
+            self.code = ApiErrorCode::InvalidRequestException;
+        }
+        self
+    }
+}
+
+impl From<BadInput> for ApiError {
+    fn from(err: BadInput) -> Self {
+        Self::invalid(err.to_string())
+    }
+}
+
+impl From<BadSignature> for ApiError {
+    fn from(err: BadSignature) -> Self {
+        let code = match err {
+            BadSignature::Missing => ApiErrorCode::MissingAuthenticationTokenException,
+            BadSignature::Incomplete(_) => ApiErrorCode::IncompleteSignatureException,
+            BadSignature::SessionToken | BadSignature::UnknownKey => ApiErrorCode::UnrecognizedClientException,
+            BadSignature::Service { .. }
+            | BadSignature::Skewed { .. }
+            | BadSignature::Payload
+            | BadSignature::Mismatch => ApiErrorCode::InvalidSignatureException,
+        };
+        Self::new(code, err.to_string())
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(err: StoreError) -> Self {
+        use ApiErrorCode as Code;
+        let code = match &err {
+            StoreError::NotFound { .. } => Code::ResourceNotFoundException,
+            StoreError::Exists { .. } => Code::ResourceAlreadyExistsException,
+            StoreError::Version { .. } => Code::VersionConflictException,
+            StoreError::Limit { .. } => Code::LimitExceededException,
+            StoreError::State { .. } => Code::CertificateStateException,
+            StoreError::InUse {
+                what: "policy" | "certificate",
+                ..
+            } => Code::DeleteConflictException,
+            StoreError::InUse { .. } | StoreError::Rule { .. } => Code::InvalidRequestException,
+            StoreError::Full(_) => {
+                return Self {
+                    source: Some(Box::new(err)),
+                    ..Self::new(Code::ServiceUnavailableException, "the server has no space left")
+                };
+            }
+            _ => return Self::internal(err),
+        };
+        Self::new(code, err.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        if let Some(source) = &self.source {
+            tracing::error!(
+                code = self.code.name(),
+                cause = chain(source.as_ref()),
+                "operation failed"
+            );
+        }
+        let mut body = json!({ "message": self.message });
+        if let Some((id, arn)) = self.resource {
+            body["resourceId"] = id.into();
+            body["resourceArn"] = arn.into();
+        }
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            picket_aws::error::ERROR_TYPE_HEADER,
+            HeaderValue::from_static(self.code.name()),
+        );
+        response
+    }
+}
+
+fn chain(err: &(dyn StdError + 'static)) -> String {
+    let mut text = err.to_string();
+    let mut next = err.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

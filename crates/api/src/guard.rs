@@ -1,0 +1,95 @@
+//! The one verifier in front of all operations.
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue};
+use picket_aws::call::SERVICE;
+use picket_aws::error::ApiErrorCode;
+use picket_aws::sigv4::{self, BadSignature, Claim};
+
+use crate::error::ApiError;
+use crate::keys::random;
+use crate::state::{Api, ApiState, Caller};
+
+/// The largest body of any operation: a policy document of the most characters that the model permits, all escaped.
+pub(crate) const BODY_BYTES_MAX: usize = 3 << 20;
+
+/// Lets a request through that is signed with a key of ours, with its [`Caller`] and its body in the extensions, and gives
+/// every answer an id.
+pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let method = parts.method.clone();
+    let path = parts.uri.path().to_owned();
+    let mut response = match admit(&api, parts, body).await {
+        Ok(request) => next.run(request).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let id = request_id();
+    tracing::debug!(%method, path, status = response.status().as_u16(), request_id = id, "answered");
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("x-amzn-requestid"), value);
+    }
+    response
+}
+
+async fn admit(api: &ApiState, mut parts: Parts, body: Body) -> Result<Request, ApiError> {
+    // The claim is read before the body: who has no key of ours makes us hold nothing.
+    let claim = sigv4::claim(&signed_part(&parts, &headers(&parts)?, b""), SERVICE)?;
+    let secret = api
+        .keys
+        .secret_of(&api.db, claim.access_key_id())
+        .await
+        .map_err(ApiError::internal)?;
+    let secret = secret.ok_or(BadSignature::UnknownKey)?;
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
+        let message = format!("request body is incomplete or larger than {BODY_BYTES_MAX} bytes");
+        ApiError::new(ApiErrorCode::RequestEntityTooLargeException, message)
+    })?;
+    check(api, &parts, &claim, &secret, &body)?;
+    parts.extensions.insert(Caller {
+        access_key_id: claim.access_key_id().to_owned(),
+        region: claim.region().to_owned(),
+    });
+    parts.extensions.insert(body);
+    Ok(Request::from_parts(parts, Body::empty()))
+}
+
+fn check(api: &ApiState, parts: &Parts, claim: &Claim, secret: &str, body: &Bytes) -> Result<(), ApiError> {
+    Ok(claim.check(&signed_part(parts, &headers(parts)?, body), secret, api.now())?)
+}
+
+/// Header names and values as text. `host` is in the request line of HTTP/2.
+pub(crate) fn headers(parts: &Parts) -> Result<Vec<(&str, &str)>, ApiError> {
+    let text = |(name, value): (&HeaderName, &HeaderValue)| match value.to_str() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(ApiError::invalid(format!("header {name} is not printable ASCII"))),
+    };
+    parts.headers.iter().try_for_each(text)?;
+    Ok(parts
+        .headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .collect())
+}
+
+fn signed_part<'a>(parts: &'a Parts, headers: &'a [(&'a str, &'a str)], body: &'a [u8]) -> sigv4::Request<'a> {
+    sigv4::Request {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers,
+        body,
+    }
+}
+
+fn request_id() -> String {
+    // Without randomness the id says nothing, and the request is served all the same.
+    let bytes = random::<16>().unwrap_or_default();
+    let hex = picket_aws::percent::hex(&bytes);
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}

@@ -1,0 +1,15 @@
+//! What each operation does. Who calls is known, the input is right by its shape; HTTP is not known here.
+//!
+//! A change is told to live sessions after its transaction and before the answer.
+
+pub mod certificate;
+pub mod endpoint;
+pub mod group;
+pub mod key;
+pub mod metric;
+mod place;
+pub mod policy;
+pub mod profile;
+pub mod response;
+pub mod thing;
+pub mod violation;

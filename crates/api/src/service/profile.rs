@@ -1,0 +1,421 @@
+//! Security profiles and what they are attached to.
+
+use std::collections::BTreeMap;
+
+use picket_aws::arn::{Arn, Resource};
+use picket_aws::wire;
+use picket_aws::wire::picket;
+use picket_model::behavior::{Behavior, wire as behavior_wire};
+use picket_model::metric::CustomMetricType;
+use picket_model::name::{MetricName, ProfileName};
+use picket_model::profile::{BadBehaviors, Behaviors, Target, lint};
+use picket_store::profiles::{NewProfile, Profile, ProfileFilter, ProfileUpdate};
+use serde_json::{Map, Value};
+
+use super::place::ProfilePlace;
+use crate::error::ApiError;
+use crate::page::Page;
+use crate::state::{Api, ApiState, Caller};
+
+/// Members of a profile that judging does not read; they are stored and shown as they were written.
+const ALERT_TARGETS: &str = "alertTargets";
+const METRICS_TO_RETAIN: &str = "additionalMetricsToRetain";
+const METRICS_TO_RETAIN_V2: &str = "additionalMetricsToRetainV2";
+const EXPORT_CONFIG: &str = "metricsExportConfig";
+
+/// Creates a profile, attached to nothing.
+///
+/// # Errors
+/// `InvalidRequestException` for a malformed behavior; `ResourceAlreadyExistsException`
+pub async fn create(
+    api: Api,
+    caller: Caller,
+    input: wire::CreateSecurityProfile,
+) -> Result<wire::CreatedSecurityProfile, ApiError> {
+    let behaviors = parsed(&api, input.behaviors.unwrap_or_default())
+        .await?
+        .map_err(|broken| refusal(&broken))?;
+    let mut extras = Map::new();
+    put(&mut extras, ALERT_TARGETS, input.alert_targets);
+    put(&mut extras, METRICS_TO_RETAIN, input.additional_metrics_to_retain);
+    put(&mut extras, METRICS_TO_RETAIN_V2, input.additional_metrics_to_retain_v2);
+    put(&mut extras, EXPORT_CONFIG, input.metrics_export_config);
+    check_export(&behaviors, &extras)?;
+    let warnings = warnings(behaviors.as_slice());
+    let arn = api.arn(&caller, Resource::Profile(input.security_profile_name.clone()));
+    let new = NewProfile {
+        name: input.security_profile_name,
+        description: input.security_profile_description,
+        behaviors,
+        extras: Value::Object(extras).to_string(),
+    };
+    let created = api.db.create_profile(&new, api.now()).await;
+    let profile = created.map_err(|err| ApiError::from(err).about(&new.name, arn.clone()))?;
+    Ok(wire::CreatedSecurityProfile {
+        security_profile_name: profile.name.to_string(),
+        security_profile_arn: arn,
+        picket_warnings: warnings,
+    })
+}
+
+/// Changes a profile: what is given replaces, what is not given stays.
+///
+/// # Errors
+/// `ResourceNotFoundException`; `VersionConflictException` when the caller has seen another version, or somebody else
+/// changes the profile meanwhile; `InvalidRequestException`
+pub async fn update(
+    api: Api,
+    caller: Caller,
+    input: wire::UpdateSecurityProfile,
+) -> Result<wire::SecurityProfileDescription, ApiError> {
+    let found = existing(&api, &input.security_profile_name).await?;
+    let deletes = |flag: Option<bool>| flag.unwrap_or_default();
+    let written = replaced(
+        "behaviors",
+        input.behaviors,
+        "deleteBehaviors",
+        deletes(input.delete_behaviors),
+    )?;
+    let behaviors = match written {
+        None => None,
+        Some(written) => {
+            let written = written.unwrap_or_default();
+            Some(parsed(&api, written).await?.map_err(|broken| refusal(&broken))?)
+        }
+    };
+    let mut extras = extras_of(&found)?;
+    let removes_metrics = deletes(input.delete_additional_metrics_to_retain);
+    let retain_flag = "deleteAdditionalMetricsToRetain";
+    for (member, new, flag, is_deleted) in [
+        (
+            ALERT_TARGETS,
+            input.alert_targets.map(Value::Object),
+            "deleteAlertTargets",
+            deletes(input.delete_alert_targets),
+        ),
+        (
+            METRICS_TO_RETAIN,
+            input.additional_metrics_to_retain.map(Value::from),
+            retain_flag,
+            removes_metrics,
+        ),
+        (
+            METRICS_TO_RETAIN_V2,
+            input.additional_metrics_to_retain_v2.map(Value::from),
+            retain_flag,
+            removes_metrics,
+        ),
+        (
+            EXPORT_CONFIG,
+            input.metrics_export_config.map(Value::Object),
+            "deleteMetricsExportConfig",
+            deletes(input.delete_metrics_export_config),
+        ),
+    ] {
+        if let Some(change) = replaced(member, new, flag, is_deleted)? {
+            extras.remove(member);
+            put(&mut extras, member, change);
+        }
+    }
+    let exporting = behaviors
+        .as_ref()
+        .map_or(found.behaviors.as_slice(), Behaviors::as_slice);
+    check_export_of(exporting, &extras)?;
+    let update = ProfileUpdate {
+        description: input.security_profile_description,
+        behaviors,
+        extras: Some(Value::Object(extras).to_string()),
+    };
+    // The extras were read before: whoever changes the profile in between must not be undone.
+    let expected = input.expected_version.unwrap_or(found.version);
+    let profile = api
+        .db
+        .update_profile(&found.name, &update, Some(expected), api.now())
+        .await?;
+    let warnings = warnings(&profile.behaviors);
+    described(&api, &caller, profile, warnings)
+}
+
+/// Shows a profile.
+///
+/// # Errors
+/// `ResourceNotFoundException`
+pub async fn describe(
+    api: Api,
+    caller: Caller,
+    input: wire::DescribeSecurityProfile,
+) -> Result<wire::SecurityProfileDescription, ApiError> {
+    let profile = existing(&api, &input.security_profile_name).await?;
+    let warnings = warnings(&profile.behaviors);
+    described(&api, &caller, profile, warnings)
+}
+
+/// Removes a profile with its attachments; one that is not there is removed already.
+///
+/// # Errors
+/// `VersionConflictException` when the caller has seen another version.
+pub async fn delete(api: Api, _: Caller, input: wire::DeleteSecurityProfile) -> Result<wire::Done, ApiError> {
+    api.db
+        .delete_profile(&input.security_profile_name, input.expected_version)
+        .await?;
+    Ok(wire::Done {})
+}
+
+/// Lists profiles by name.
+///
+/// # Errors
+/// `InvalidRequestException` when both filters are given.
+pub async fn list(
+    api: Api,
+    caller: Caller,
+    input: wire::ListSecurityProfiles,
+) -> Result<wire::SecurityProfiles, ApiError> {
+    let page: Page<ProfileName> = Page::of("ListSecurityProfiles", input.next_token.as_deref(), input.max_results)?;
+    if input.dimension_name.is_some() && input.metric_name.is_some() {
+        return Err(ApiError::invalid(
+            "dimensionName and metricName are both given, expected one of them at most",
+        ));
+    }
+    let filter = ProfileFilter {
+        metric: input.metric_name,
+        dimension: input.dimension_name,
+    };
+    let read = api.db.profiles(&filter, page.after.as_ref(), page.n_read()).await?;
+    let (names, next_token) = page.cut(read, Clone::clone);
+    Ok(wire::SecurityProfiles {
+        security_profile_identifiers: names.into_iter().map(|name| identifier(&api, &caller, name)).collect(),
+        next_token,
+    })
+}
+
+/// Lists the profiles of a target.
+///
+/// # Errors
+/// `ResourceNotFoundException` for a group that does not exist.
+pub async fn list_of_target(
+    api: Api,
+    caller: Caller,
+    input: wire::ListSecurityProfilesForTarget,
+) -> Result<wire::SecurityProfileTargetMappings, ApiError> {
+    let list = "ListSecurityProfilesForTarget";
+    let page: Page<ProfilePlace> = Page::of(list, input.next_token.as_deref(), input.max_results)?;
+    let target = target_of(&api, input.security_profile_target_arn)?;
+    if let Target::Group(name) = &target
+        && api.db.group(name).await?.is_none()
+    {
+        return Err(ApiError::not_found("thing group", name));
+    }
+    let after = page.after.as_ref().map(|place| &place.0);
+    let is_recursive = input.recursive.unwrap_or_default();
+    let read = api
+        .db
+        .profiles_of_target(&target, is_recursive, after, page.n_read())
+        .await?;
+    let (found, next_token) = page.cut(read, |place| ProfilePlace(place.clone()));
+    let mapping = |(name, target): (ProfileName, Target)| wire::SecurityProfileTargetMapping {
+        security_profile_identifier: identifier(&api, &caller, name),
+        target: wire::SecurityProfileTarget {
+            arn: api.arn(&caller, target),
+        },
+    };
+    Ok(wire::SecurityProfileTargetMappings {
+        security_profile_target_mappings: found.into_iter().map(mapping).collect(),
+        next_token,
+    })
+}
+
+/// Lists the targets of a profile.
+///
+/// # Errors
+/// `ResourceNotFoundException`
+pub async fn targets(
+    api: Api,
+    caller: Caller,
+    input: wire::ListTargetsForSecurityProfile,
+) -> Result<wire::SecurityProfileTargets, ApiError> {
+    let list = "ListTargetsForSecurityProfile";
+    let page: Page<Target> = Page::of(list, input.next_token.as_deref(), input.max_results)?;
+    let name = &input.security_profile_name;
+    let read = api
+        .db
+        .targets_of_profile(name, page.after.as_ref(), page.n_read())
+        .await?;
+    let (targets, next_token) = page.cut(read, Clone::clone);
+    let target = |target: Target| wire::SecurityProfileTarget {
+        arn: api.arn(&caller, target),
+    };
+    Ok(wire::SecurityProfileTargets {
+        security_profile_targets: targets.into_iter().map(target).collect(),
+        next_token,
+    })
+}
+
+/// Attaches a profile to a target; once more changes nothing.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the profile or the group; `LimitExceededException` when the target has five.
+pub async fn attach(api: Api, _: Caller, input: wire::AttachSecurityProfile) -> Result<wire::Done, ApiError> {
+    let target = target_of(&api, input.security_profile_target_arn)?;
+    api.db
+        .attach_profile(&input.security_profile_name, &target, api.now())
+        .await?;
+    Ok(wire::Done {})
+}
+
+/// Detaches a profile from a target; one that is not attached is detached already.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the profile.
+pub async fn detach(api: Api, _: Caller, input: wire::DetachSecurityProfile) -> Result<wire::Done, ApiError> {
+    let target = target_of(&api, input.security_profile_target_arn)?;
+    api.db.detach_profile(&input.security_profile_name, &target).await?;
+    Ok(wire::Done {})
+}
+
+/// Says what is wrong with behaviors, without storing them.
+///
+/// # Errors
+/// When the custom metrics cannot be read.
+pub async fn check_behaviors(
+    api: Api,
+    _: Caller,
+    input: wire::ValidateSecurityProfileBehaviors,
+) -> Result<wire::Validation, ApiError> {
+    Ok(match parsed(&api, input.behaviors).await? {
+        Ok(behaviors) => wire::Validation {
+            valid: true,
+            validation_errors: Vec::new(),
+            picket_warnings: warnings(behaviors.as_slice()),
+        },
+        Err(broken) => wire::Validation {
+            valid: false,
+            validation_errors: messages(&broken)
+                .map(|error_message| wire::ValidationError { error_message })
+                .collect(),
+            picket_warnings: Vec::new(),
+        },
+    })
+}
+
+/// Says what is accepted about behaviors, and may still not be what was meant.
+///
+/// # Errors
+/// `InvalidRequestException` for a malformed behavior.
+pub async fn lint_behaviors(api: Api, _: Caller, input: picket::LintBehaviors) -> Result<picket::Lint, ApiError> {
+    let behaviors = parsed(&api, input.behaviors)
+        .await?
+        .map_err(|broken| refusal(&broken))?;
+    Ok(picket::Lint {
+        warnings: warnings(behaviors.as_slice()),
+    })
+}
+
+async fn parsed(
+    api: &ApiState,
+    written: Vec<behavior_wire::Behavior>,
+) -> Result<Result<Behaviors, Vec<BadBehaviors>>, ApiError> {
+    let metrics = api.db.custom_metrics().await?;
+    let types: BTreeMap<MetricName, CustomMetricType> =
+        metrics.into_iter().map(|metric| (metric.name, metric.kind)).collect();
+    Ok(Behaviors::parse(written, &|name| types.get(name).copied()))
+}
+
+fn messages(broken: &[BadBehaviors]) -> impl Iterator<Item = String> {
+    broken.iter().map(|bad| bad.to_string().chars().take(2048).collect())
+}
+
+fn refusal(broken: &[BadBehaviors]) -> ApiError {
+    ApiError::invalid(messages(broken).collect::<Vec<_>>().join("; "))
+}
+
+/// What is accepted, and may still not be what was meant.
+fn warnings(behaviors: &[Behavior]) -> Vec<String> {
+    let of_one = |behavior: &Behavior| {
+        let name = behavior.name.clone();
+        let not_judged = behavior.not_judged().into_iter();
+        lint::lint(behavior)
+            .into_iter()
+            .chain(not_judged)
+            .map(move |text| format!("Behavior {name}: {text}"))
+    };
+    behaviors.iter().flat_map(of_one).collect()
+}
+
+fn check_export(behaviors: &Behaviors, extras: &Map<String, Value>) -> Result<(), ApiError> {
+    check_export_of(behaviors.as_slice(), extras)
+}
+
+fn check_export_of(behaviors: &[Behavior], extras: &Map<String, Value>) -> Result<(), ApiError> {
+    let exporting = behaviors.iter().find(|behavior| behavior.export_metric == Some(true));
+    match exporting {
+        Some(behavior) if !extras.contains_key(EXPORT_CONFIG) => Err(ApiError::invalid(format!(
+            "Behavior {} is malformed. exportMetric is true, expected the security profile to have metricsExportConfig",
+            behavior.name
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// `None`: leave it. `Some(None)`: remove it. `Some(Some(new))`: replace it.
+fn replaced<T>(member: &str, new: Option<T>, flag: &str, is_deleted: bool) -> Result<Option<Option<T>>, ApiError> {
+    match (new, is_deleted) {
+        (Some(_), true) => Err(ApiError::invalid(format!(
+            "{member} and {flag} are both given, expected one of them"
+        ))),
+        (Some(new), false) => Ok(Some(Some(new))),
+        (None, true) => Ok(Some(None)),
+        (None, false) => Ok(None),
+    }
+}
+
+fn put(extras: &mut Map<String, Value>, member: &str, value: Option<impl Into<Value>>) {
+    if let Some(value) = value {
+        extras.insert(member.to_owned(), value.into());
+    }
+}
+
+fn extras_of(profile: &Profile) -> Result<Map<String, Value>, ApiError> {
+    serde_json::from_str(&profile.extras).map_err(ApiError::internal)
+}
+
+fn described(
+    api: &ApiState,
+    caller: &Caller,
+    profile: Profile,
+    picket_warnings: Vec<String>,
+) -> Result<wire::SecurityProfileDescription, ApiError> {
+    Ok(wire::SecurityProfileDescription {
+        extras: extras_of(&profile)?,
+        security_profile_name: profile.name.to_string(),
+        security_profile_arn: api.arn(caller, Resource::Profile(profile.name)),
+        security_profile_description: profile.description,
+        behaviors: profile.behaviors.iter().map(behavior_wire::Behavior::from).collect(),
+        version: profile.version,
+        creation_date: profile.created_at.into(),
+        last_modified_date: profile.modified_at.into(),
+        picket_warnings,
+    })
+}
+
+fn identifier(api: &ApiState, caller: &Caller, name: ProfileName) -> wire::SecurityProfileIdentifier {
+    wire::SecurityProfileIdentifier {
+        name: name.to_string(),
+        arn: api.arn(caller, Resource::Profile(name)),
+    }
+}
+
+fn target_of(api: &ApiState, target: Arn) -> Result<Target, ApiError> {
+    let resource = api.own(target)?;
+    let text = resource.to_string();
+    resource.into_target().ok_or_else(|| {
+        let expected = "thinggroup/<name>, all/things, all/registered-things or all/unregistered-things";
+        ApiError::invalid(format!("securityProfileTargetArn is {text}, expected {expected}"))
+    })
+}
+
+async fn existing(api: &ApiState, name: &ProfileName) -> Result<Profile, ApiError> {
+    api.db
+        .profile(name)
+        .await?
+        .ok_or_else(|| ApiError::not_found("security profile", name))
+}

@@ -1,0 +1,10 @@
+//! AWS's own clients, unmodified, against the API.
+
+mod served;
+
+use served::Served;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_walks_all_operations() {
+    Served::start().await.python("boto3_walk.py").await;
+}

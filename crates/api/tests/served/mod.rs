@@ -1,0 +1,206 @@
+//! A served API over a database of its own, and a client that sends exactly what it is told.
+
+#![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this one")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use picket_api::{ApiState, Explainer, Explanation, KeyRing, Live, router};
+use picket_aws::call::Call;
+use picket_aws::sigv4::Credentials;
+use picket_model::name::{BehaviorName, DeviceName, ProfileName};
+use picket_model::time::Timestamp;
+use picket_pki::{Authority, KeyKind};
+use picket_store::access::AccessScope;
+use picket_store::{Db, DbUrl};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What is longer than any step takes on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// The API, served on a port of its own until this is dropped.
+pub struct Served {
+    pub addr: SocketAddr,
+    pub db: Db,
+    pub credentials: Credentials,
+    /// What live sessions were told, in order.
+    pub told: Arc<Mutex<Vec<AccessScope>>>,
+    server: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+struct Told(Arc<Mutex<Vec<AccessScope>>>);
+
+impl Live for Told {
+    fn changed(&self, scopes: Vec<AccessScope>) -> BoxFuture<'_, ()> {
+        self.0.lock().unwrap().extend(scopes);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+struct Knows;
+
+impl Explainer for Knows {
+    fn explain<'a>(
+        &'a self,
+        _: &'a DeviceName,
+        _: &'a ProfileName,
+        _: &'a BehaviorName,
+    ) -> BoxFuture<'a, Option<Explanation>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "real clients sign with the real time")]
+pub fn now() -> Timestamp {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
+    Timestamp::from_millis(since.as_millis().try_into().unwrap())
+}
+
+impl Served {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&DbUrl::Sqlite(folder.path().join("picket.db"))).await.unwrap();
+        let keys = KeyRing::new(&KeyRing::generate().unwrap()).unwrap();
+        let credentials = keys.create(&db, "operator", now()).await.unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let state = ApiState {
+            db: db.clone(),
+            live: Arc::new(Told(Arc::clone(&told))),
+            explainer: Arc::new(Knows),
+            account_id: "123456789012".to_owned(),
+            region: "us-east-1".to_owned(),
+            endpoint_names: vec!["picket.test".to_owned()],
+            mqtt_port: 8883,
+            mqtt_alpn_port: None,
+            authority: Arc::new(Authority::create("fleet CA of a test", now().millis()).unwrap()),
+            key_kind: KeyKind::P256,
+            clock: Arc::new(now),
+            keys,
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        Self {
+            addr,
+            db,
+            credentials,
+            told,
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// What live sessions were told since this was asked last.
+    pub fn told(&self) -> Vec<AccessScope> {
+        std::mem::take(&mut self.told.lock().unwrap())
+    }
+
+    /// Sends a request as it is, and reads the answer.
+    pub async fn send(&self, method: &str, target: &str, headers: &[(&str, String)], body: &[u8]) -> Answer {
+        let mut request = format!(
+            "{method} {target} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n",
+            body.len()
+        );
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        let mut bytes = (request + "\r\n").into_bytes();
+        bytes.extend_from_slice(body);
+        let mut connection = TcpStream::connect(self.addr).await.unwrap();
+        // Who refuses a body need not read it.
+        let _ = connection.write_all(&bytes).await;
+        let mut answer = Vec::new();
+        let _ = tokio::time::timeout(DEADLINE, connection.read_to_end(&mut answer))
+            .await
+            .unwrap();
+        let text = String::from_utf8(answer).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// Signs a call and sends it.
+    pub async fn call(&self, call: Call) -> Answer {
+        let headers = call.signed(&self.addr.to_string(), &self.credentials, "eu-central-1", now());
+        self.send(call.method(), &call.target(), &headers, call.body()).await
+    }
+
+    /// A call that is answered with 200.
+    pub async fn ok(&self, call: Call) -> Value {
+        let answer = self.call(call.clone()).await;
+        assert_eq!(answer.status, 200, "{call:?}: {answer:?}");
+        answer.json()
+    }
+
+    /// Runs a Python script of this folder against the API, in the environment that `scripts/setup.sh` makes.
+    pub async fn python(&self, script: &str) {
+        let room = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        let python = room.join("../../target/test-venv/bin/python");
+        assert!(
+            python.exists(),
+            "the Python environment is missing: run scripts/setup.sh"
+        );
+        let run = tokio::process::Command::new(python)
+            .arg(room.join("tests").join(script))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self._folder.path())
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.addr))
+            .env("AWS_ACCESS_KEY_ID", &self.credentials.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", &self.credentials.secret_access_key)
+            .env("AWS_DEFAULT_REGION", "eu-central-1")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = tokio::time::timeout(DEADLINE, run).await.unwrap().unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(output.status.success(), "{script}:\n{out}\n{err}");
+    }
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The value of a header; empty when there is none.
+    pub fn header(&self, name: &str) -> &str {
+        let line = self
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.unwrap_or_default()
+    }
+}
