@@ -71,7 +71,7 @@ impl DefenderTopic {
     /// It is below, but is none of the six topics: no operation on it is supported.
     pub fn parse(topic: &str) -> Result<Option<Self>, BadTopic> {
         let Some((thing, ending)) = topic
-            .strip_prefix(PREFIX)
+            .strip_prefix(THINGS_PREFIX)
             .and_then(|rest| rest.split_once('/'))
             .and_then(|(thing, rest)| Some((thing, rest.strip_prefix(MIDDLE)?)))
         else {
@@ -100,7 +100,7 @@ impl fmt::Display for DefenderTopic {
             TopicKind::Accepted => "/accepted",
             TopicKind::Rejected => "/rejected",
         };
-        write!(f, "{PREFIX}{thing}/{MIDDLE}{format}{ending}")
+        write!(f, "{THINGS_PREFIX}{thing}/{MIDDLE}{format}{ending}")
     }
 }
 
@@ -141,7 +141,8 @@ impl FromStr for Format {
     }
 }
 
-const PREFIX: &str = "$aws/things/";
+/// What every topic that belongs to a thing begins with; the thing's name follows.
+pub const THINGS_PREFIX: &str = "$aws/things/";
 const MIDDLE: &str = "defender/metrics/";
 
 fn ending_from(ending: &str) -> Result<(Format, TopicKind), BadTopic> {
