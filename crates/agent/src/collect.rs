@@ -1,7 +1,7 @@
 //! What the kernel says about this device, at one point in time.
 //!
 //! Nothing here knows what was reported before: [`crate::meter`] makes differences of the cumulative counters, and
-//! the `report` module makes reports of samples.
+//! [`crate::reporter`] makes reports of samples.
 
 mod counters;
 mod cpu;

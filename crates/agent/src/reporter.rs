@@ -23,6 +23,8 @@ pub(crate) struct Reporter {
     /// The latest sample, while no report was made of it.
     due: Option<Due>,
     under_way: Option<UnderWay>,
+    /// The report that was taken for settled without an answer: a late refusal still counts.
+    unanswered: Option<UnderWay>,
 }
 
 #[derive(Debug)]
@@ -42,8 +44,8 @@ struct UnderWay {
 /// What the server's answer was about.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
-    /// The report under way.
-    UnderWay,
+    /// A report that was waited for.
+    Report,
     /// No report that is waited for: a late or a repeated answer.
     Nothing,
 }
@@ -58,6 +60,7 @@ impl Reporter {
             last_id: 0,
             due: None,
             under_way: None,
+            unanswered: None,
         }
     }
 
@@ -71,7 +74,9 @@ impl Reporter {
         let cpu_usage = self.cpu.zip(now).and_then(|(earlier, now)| now.usage_since(earlier));
         self.cpu = now.or(self.cpu);
         self.due = Some(Due { sample, cpu_usage });
-        self.under_way.take_if(|report| report.is_acknowledged);
+        if let Some(report) = self.under_way.take_if(|report| report.is_acknowledged) {
+            self.unanswered = Some(report);
+        }
     }
 
     /// Whether a sample waits to be reported.
@@ -115,13 +120,14 @@ impl Reporter {
     pub(crate) fn answered(&mut self, reply: &Reply) -> Settled {
         // AWS names no report when it refuses one; only one can be meant.
         let is_meant = |report: &mut UnderWay| reply.report_id.is_none_or(|id| id == report.id);
-        let Some(report) = self.under_way.take_if(is_meant) else {
+        let waiting = self.under_way.take_if(is_meant);
+        let Some(report) = waiting.or_else(|| self.unanswered.take_if(is_meant)) else {
             return Settled::Nothing;
         };
         if let (Outcome::Rejected { .. }, Some(traffic)) = (&reply.outcome, report.traffic) {
             self.meter.give_back(traffic);
         }
-        Settled::UnderWay
+        Settled::Report
     }
 
     fn report(&mut self, due: Due, traffic: Option<Traffic>, now_millis: u64) -> Report {
@@ -220,7 +226,7 @@ mod tests {
                 }),
             }
         }
-        log.join(" ").replace("UnderWay", "ok").replace("Nothing", "?")
+        log.join(" ").replace("Report", "ok").replace("Nothing", "?")
     }
 
     #[test]
@@ -232,6 +238,11 @@ mod tests {
             ("s100 > s130 > s150 > k a5 > k a6 >", "5:- 5:- 5:- ok 6:50 ok -"),
             // Acknowledged but never answered: taken.
             ("s100 > k s130 > k s150 >", "5:- 6:30 7:20"),
+            // Refused late.
+            (
+                "s100 > k a5 s130 > k s150 > r6 r6 k a7 s151 >",
+                "5:- ok 6:30 7:20 ok ? ok 8:31",
+            ),
             // Refused: what it counted comes with the next.
             ("s100 > k a5 s130 > k r6 > s150 >", "5:- ok 6:30 ok - 7:50"),
             ("s100 > k a5 s130 > k r s150 >", "5:- ok 6:30 ok 7:50"),

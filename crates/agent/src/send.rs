@@ -32,6 +32,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long the goodbye may take.
 const GOODBYE_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// How long a sample is as good as a new one.
+const FRESH_TIME: Duration = Duration::from_secs(1);
+
 /// Reports until `shutdown` is done.
 pub(crate) async fn run(settings: &Settings, tls: Arc<ClientConfig>, shutdown: impl Future<Output = ()>) {
     let mut shutdown = pin!(shutdown);
@@ -67,6 +70,7 @@ struct Agent<'a> {
     due: Interval,
     backoff: Backoff,
     told: State,
+    sampled: Instant,
     troubles: Vec<String>,
 }
 
@@ -109,6 +113,7 @@ impl<'a> Agent<'a> {
             due,
             backoff: Backoff::new(settings.interval),
             told: State::Starting,
+            sampled: Instant::now(),
             troubles: Vec::new(),
         }
     }
@@ -143,6 +148,7 @@ impl<'a> Agent<'a> {
             log::line(format_args!("{trouble}"));
         }
         self.troubles = troubles;
+        self.sampled = Instant::now();
         self.reporter.take(sample);
     }
 
@@ -163,7 +169,7 @@ impl<'a> Agent<'a> {
         let _ = timeout(GOODBYE_TIME_MAX, client.disconnect()).await;
         match down {
             // The reason why requests fail is known where messages come from.
-            Some(Down::Ended(_)) => Some(Down::Ended(end_of(incoming).await)),
+            Some(Down::Ended(_)) => Some(Down::Ended(self.hear_out(incoming).await)),
             other => other,
         }
     }
@@ -194,8 +200,8 @@ impl<'a> Agent<'a> {
     ) -> Option<Down> {
         let mut delivery: Option<Delivery> = None;
         let mut answer_by = Instant::now();
-        if self.reporter.is_due() {
-            // What waited for the connection is old by now.
+        if self.reporter.is_due() && FRESH_TIME < self.sampled.elapsed() {
+            // What waited for the connection says what was.
             self.sample();
         }
         loop {
@@ -261,6 +267,16 @@ impl<'a> Agent<'a> {
         }
     }
 
+    /// Takes the answers that came before the connection ended, and says why it did.
+    async fn hear_out(&mut self, mut incoming: Incoming) -> Ended {
+        loop {
+            match incoming.next().await {
+                Ok(message) => self.hear(&message),
+                Err(ended) => return ended,
+            }
+        }
+    }
+
     fn tell(&mut self, state: State, message: fmt::Arguments<'_>) {
         if self.told != state {
             log::line(message);
@@ -274,15 +290,6 @@ async fn acknowledged(delivery: &mut Option<Delivery>) -> Result<(), RequestErro
     match delivery {
         Some(delivery) => delivery.await,
         None => std::future::pending().await,
-    }
-}
-
-/// Why the connection ended, behind the messages that are still there.
-async fn end_of(mut incoming: Incoming) -> Ended {
-    loop {
-        if let Err(ended) = incoming.next().await {
-            return ended;
-        }
     }
 }
 
@@ -304,7 +311,7 @@ impl fmt::Display for InWords<'_> {
             write!(f, ": {code}: {message}")?;
         }
         match settled {
-            Settled::UnderWay => Ok(()),
+            Settled::Report => Ok(()),
             Settled::Nothing => f.write_str(" (no longer waited for)"),
         }
     }
