@@ -117,7 +117,7 @@ fn sentences_stand_where_their_room_is() {
         ("SELECT ", &["store"]),
         ("$aws/things/", &["model"]),
         ("/proc/net", &["agent"]),
-        ("x-amzn-errortype", &["api", "cli"]),
+        ("x-amzn-errortype", &["aws"]),
         ("AWS4-HMAC-SHA256", &["aws"]),
         ("rustls::ServerConfig", &["endpoint"]),
     ];
