@@ -61,11 +61,11 @@ impl KeyRing {
         random()
     }
 
-    /// Makes an access key, stores it sealed, and says it: only now is its secret known in clear.
+    /// A new access key, which is not stored anywhere yet.
     ///
     /// # Errors
-    /// When there is no randomness, or it cannot be stored.
-    pub async fn create(&self, db: &Db, description: &str, at: Timestamp) -> Result<Credentials, KeyError> {
+    /// [`KeyError::Seal`] when the system has no randomness.
+    pub fn new_credentials() -> Result<Credentials, KeyError> {
         const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
         let id: [u8; 16] = random()?;
         let id: String = id
@@ -73,10 +73,18 @@ impl KeyRing {
             .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
             .collect();
         let secret: [u8; 30] = random()?;
-        let credentials = Credentials {
+        Ok(Credentials {
             access_key_id: format!("AKIA{id}"),
             secret_access_key: STANDARD.encode(secret),
-        };
+        })
+    }
+
+    /// Makes an access key, stores it sealed, and says it: only now is its secret known in clear.
+    ///
+    /// # Errors
+    /// When there is no randomness, or it cannot be stored.
+    pub async fn create(&self, db: &Db, description: &str, at: Timestamp) -> Result<Credentials, KeyError> {
+        let credentials = Self::new_credentials()?;
         self.adopt(db, &credentials, description, at).await?;
         Ok(credentials)
     }

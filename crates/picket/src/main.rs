@@ -1,4 +1,4 @@
-//! `picket`: the server, the demo, and the operator's commands in one binary.
+//! `picket`: the server and the operator's commands in one binary.
 //!
 //! This room parses the command line and hands over. It holds no rule and keeps no state; what the server does is in
 //! `picket-server`, what the operator's commands do is in `picket-cli`.
@@ -7,6 +7,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod log;
+mod server;
 mod telemetry;
 mod webhook;
 
@@ -14,20 +16,35 @@ mod webhook;
 #[derive(Debug, Parser)]
 #[command(name = "picket", version, propagate_version = true)]
 struct Arguments {
+    #[command(flatten)]
+    options: picket_cli::Options,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Serve devices and the API, everything in one process
+    Serve(Box<picket_server::config::ServeOptions>),
+    /// Work on a data directory while no server runs on it
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// See alerts arrive
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    #[command(flatten)]
+    Operator(Box<picket_cli::Command>),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    // With two providers in one build rustls cannot choose: everything else passes its own.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let Arguments { options, command } = Arguments::parse();
+    let outcome = match command {
+        Command::Serve(options) => server::run(*options),
+        Command::Log(command) => log::run(command),
         Command::Webhook(command) => webhook::run(command),
+        Command::Operator(command) => return picket_cli::run(&options, *command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,27 @@
-//! Where words go: data to stdout, talk to stderr.
+//! Where the server's talk goes: stderr. Stdout is for data.
 
 use std::io::Write as _;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Starts logging at the level that `PICKET_LOG` names (`error`, `warn`, `info`, `debug`, `trace`, or
+/// `target=level,...`); `info` by default.
+pub(crate) fn start() -> anyhow::Result<()> {
+    let targets = match std::env::var("PICKET_LOG") {
+        Ok(text) => text
+            .parse::<Targets>()
+            .map_err(|error| anyhow::anyhow!("PICKET_LOG is {text:?}: {error}"))?,
+        Err(_) => Targets::new().with_default(LevelFilter::INFO),
+    };
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    tracing_subscriber::registry().with(layer).with(targets).init();
+    Ok(())
+}
 
 /// Says on stderr why the program failed, with the chain of causes.
 pub(crate) fn complain(error: &anyhow::Error) {

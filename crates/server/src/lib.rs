@@ -2,5 +2,21 @@
 //!
 //! Nothing is judged, parsed, authorized or stored here; this room only carries values between the rooms that do. It
 //! must never hold a rule about devices.
+//!
+//! Reading order: `pipeline` (the way of a report, top to bottom), `gateway` and `writer` (into the log), `directory` and
+//! `live` (who may come in, and what a change does to who is there), [`serve`] (how all of it starts and stops).
 
+mod clock;
 pub mod config;
+mod directory;
+mod explain;
+mod feed;
+mod first_start;
+mod gateway;
+mod live;
+mod pipeline;
+pub mod replay;
+pub mod serve;
+mod snapshots;
+mod throttle;
+mod writer;

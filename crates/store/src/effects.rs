@@ -10,7 +10,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::log::{PartitionId, Seq};
 use crate::outbox::{self, OutboxItem};
-use crate::sql::{Placeholders, args, int};
+use crate::sql::{Placeholders, Row, args, int};
 use crate::violations::CriteriaKind;
 use crate::{Db, StoreError, Tx};
 
@@ -72,19 +72,17 @@ impl Db {
         }
         tx.execute("UPDATE partition_position SET epoch = epoch + 1", args![])
             .await?;
-        let sql = "SELECT epoch, applied_seq, snapshot_seq FROM partition_position ORDER BY partition_id";
-        let rows = tx.rows(sql, args![]).await?;
-        let positions = (0..n_partitions).zip(&rows).map(|(partition, row)| {
-            Ok(Position {
-                partition: PartitionId(partition),
-                epoch: row.count(0)?,
-                applied_seq: Seq(row.count(1)?),
-                snapshot_seq: Seq(row.count(2)?),
-            })
-        });
-        let positions = positions.collect::<Result<_, StoreError>>()?;
+        let positions = positions(&tx.rows(POSITIONS, args![]).await?)?;
         tx.commit().await?;
         Ok(positions)
+    }
+
+    /// How far all partitions are, in their order; none before the first claim. Whoever owns them goes on owning them.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn positions(&self) -> Result<Vec<Position>, StoreError> {
+        positions(&self.rows(POSITIONS, args![]).await?)
     }
 
     /// Writes what engines made of some records, and that they did, in one transaction: all of it or nothing.
@@ -133,6 +131,20 @@ impl Db {
         }
         tx.commit().await
     }
+}
+
+const POSITIONS: &str = "SELECT epoch, applied_seq, snapshot_seq FROM partition_position ORDER BY partition_id";
+
+fn positions(rows: &[Row]) -> Result<Vec<Position>, StoreError> {
+    let position = |(partition, row): (u16, &Row)| {
+        Ok(Position {
+            partition: PartitionId(partition),
+            epoch: row.count(0)?,
+            applied_seq: Seq(row.count(1)?),
+            snapshot_seq: Seq(row.count(2)?),
+        })
+    };
+    (0..).zip(rows).map(position).collect()
 }
 
 async fn advance(tx: &mut Tx, partition: PartitionId, epoch: u64, seq: Seq) -> Result<(), StoreError> {

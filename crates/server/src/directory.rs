@@ -17,7 +17,10 @@ const ANCESTORS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Directory {
     db: Db,
+    account_id: Box<str>,
     tables: RwLock<Tables>,
+    /// Held from reading the database to changing the tables: of two changes, the later one is read last.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -34,18 +37,28 @@ struct Tables {
 pub(crate) enum Concerned {
     Everybody,
     Certificates(Vec<CertificateId>),
-    Device { name: DeviceName, certificates: Vec<CertificateId> },
+    Device {
+        name: DeviceName,
+        certificates: Vec<CertificateId>,
+    },
 }
 
 impl Directory {
     /// Reads everything; the endpoint opens only after this.
-    pub(crate) async fn load(db: Db) -> Result<Self, StoreError> {
+    pub(crate) async fn load(db: Db, account_id: &str) -> Result<Self, StoreError> {
         let tables = RwLock::new(Tables::of(db.access_all().await?));
-        Ok(Self { db, tables })
+        let refreshing = tokio::sync::Mutex::default();
+        Ok(Self {
+            db,
+            account_id: account_id.into(),
+            tables,
+            refreshing,
+        })
     }
 
     /// Reads again what `scope` names, and says whom that may concern.
     pub(crate) async fn refresh(&self, scope: &AccessScope) -> Result<Concerned, StoreError> {
+        let _turn = self.refreshing.lock().await;
         Ok(match scope {
             AccessScope::All => {
                 let tables = Tables::of(self.db.access_all().await?);
@@ -59,7 +72,11 @@ impl Directory {
             }
             AccessScope::Thing(thing) => {
                 let access = self.db.thing_access(thing).await?;
-                replace(&mut self.write().things, thing.clone(), access.map(|access| access.groups));
+                replace(
+                    &mut self.write().things,
+                    thing.clone(),
+                    access.map(|access| access.groups),
+                );
                 self.concerned_by(&DeviceName::from(thing.clone()))
             }
             AccessScope::Group(group) => {
@@ -68,7 +85,11 @@ impl Directory {
                 Concerned::Everybody
             }
             AccessScope::Policy(policy) => {
-                let document = self.db.policy_document(policy).await?.and_then(|text| parsed(policy, &text));
+                let document = self
+                    .db
+                    .policy_document(policy)
+                    .await?
+                    .and_then(|text| parsed(policy, &text));
                 replace(&mut self.write().policies, policy.clone(), document);
                 Concerned::Everybody
             }
@@ -95,14 +116,25 @@ impl Directory {
     /// Whether the certificate is attached to the thing of that name.
     pub(crate) fn is_attached(&self, certificate: &CertificateId, device: &DeviceName) -> bool {
         let tables = self.read();
-        tables.certificates.get(certificate).is_some_and(|access| access.has_thing(device.as_str()))
+        tables
+            .certificates
+            .get(certificate)
+            .is_some_and(|access| access.has_thing(device.as_str()))
     }
 
     fn concerned_by(&self, device: &DeviceName) -> Concerned {
         let tables = self.read();
         let is_concerned = |access: &&CertificateAccess| access.has_thing(device.as_str());
-        let certificates = tables.certificates.values().filter(is_concerned).map(|access| access.id).collect();
-        Concerned::Device { name: device.clone(), certificates }
+        let certificates = tables
+            .certificates
+            .values()
+            .filter(is_concerned)
+            .map(|access| access.id)
+            .collect();
+        Concerned::Device {
+            name: device.clone(),
+            certificates,
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
@@ -116,12 +148,18 @@ impl Directory {
 
 impl Doorkeeper for Directory {
     fn knows(&self, certificate: &CertificateId) -> bool {
-        self.read().certificates.get(certificate).is_some_and(|access| access.is_active)
+        self.read()
+            .certificates
+            .get(certificate)
+            .is_some_and(|access| access.is_active)
     }
 
     fn admit(&self, certificate: &CertificateId, client_id: &DeviceName) -> Result<Access, Refusal> {
         let tables = self.read();
-        let access = tables.certificates.get(certificate).ok_or(Refusal::UnknownCertificate)?;
+        let access = tables
+            .certificates
+            .get(certificate)
+            .ok_or(Refusal::UnknownCertificate)?;
         if !access.is_active {
             return Err(Refusal::InactiveCertificate);
         }
@@ -134,18 +172,35 @@ impl Doorkeeper for Directory {
             client_id: client_id.as_str().into(),
             thing_name: own.map(|thing| thing.as_str().into()),
             is_attached: own.is_some(),
+            account_id: Some(self.account_id.clone()),
             ..Context::default()
         };
-        Ok(Access { policies: tables.policies_of(access, own, &things), context, things })
+        Ok(Access {
+            policies: tables.policies_of(access, own, &things),
+            context,
+            things,
+        })
     }
 }
 
 impl Tables {
     fn of(tables: AccessTables) -> Self {
         Self {
-            certificates: tables.certificates.into_iter().map(|access| (access.id, access)).collect(),
-            things: tables.things.into_iter().map(|thing| (thing.name, thing.groups)).collect(),
-            groups: tables.groups.into_iter().map(|group| (group.name.clone(), group)).collect(),
+            certificates: tables
+                .certificates
+                .into_iter()
+                .map(|access| (access.id, access))
+                .collect(),
+            things: tables
+                .things
+                .into_iter()
+                .map(|thing| (thing.name, thing.groups))
+                .collect(),
+            groups: tables
+                .groups
+                .into_iter()
+                .map(|group| (group.name.clone(), group))
+                .collect(),
             policies: tables
                 .policies
                 .into_iter()
@@ -173,8 +228,15 @@ impl Tables {
                 self.collect_policies(group, &mut from_groups);
             }
         }
-        let documents = access.policies.iter().filter_map(|name| self.policies.get(name)).map(|document| (Arc::clone(document), Reach::Full));
-        let inherited = from_groups.into_iter().filter_map(|name| self.policies.get(name)).map(|document| (Arc::clone(document), reach));
+        let documents = access
+            .policies
+            .iter()
+            .filter_map(|name| self.policies.get(name))
+            .map(|document| (Arc::clone(document), Reach::Full));
+        let inherited = from_groups
+            .into_iter()
+            .filter_map(|name| self.policies.get(name))
+            .map(|document| (Arc::clone(document), reach));
         PolicySet::new(documents.chain(inherited).collect())
     }
 

@@ -27,7 +27,9 @@ pub(crate) struct Step {
 impl Clock {
     /// A clock that starts from the wall clock.
     pub(crate) fn start() -> Self {
-        Self { base: Mutex::new((wall(), monotonic())) }
+        Self {
+            base: Mutex::new((wall(), monotonic())),
+        }
     }
 
     /// Server time.
@@ -52,13 +54,19 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this room reads the clocks, here and nowhere else")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this room reads the clocks, here and nowhere else"
+)]
 fn wall() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this room reads the clocks, here and nowhere else")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this room reads the clocks, here and nowhere else"
+)]
 fn monotonic() -> Instant {
     Instant::now()
 }

@@ -28,25 +28,49 @@ pub(crate) struct Gateway {
 
 impl Inbox for Gateway {
     fn submit(&self, submission: Submission) -> Pending {
-        let Submission { topic, payload, certificate, client_id } = submission;
+        let Submission {
+            topic,
+            payload,
+            certificate,
+            client_id,
+        } = submission;
         let report = match decode(topic.format, &payload) {
             Ok(report) => report,
-            Err(error) => return self.refused(&topic, error.report_id(), RejectCode::InvalidPayload, error.to_string()),
+            Err(error) => {
+                return self.refused(&topic, error.report_id(), RejectCode::InvalidPayload, error.to_string());
+            }
         };
         let payload_hash = report::payload_hash(&payload);
         let report_id = report.report_id;
-        if !self.throttle().admits(&topic.thing, (report_id, payload_hash), self.clock.now()) {
+        if !self
+            .throttle()
+            .admits(&topic.thing, (report_id, payload_hash), self.clock.now())
+        {
             let message = "too many reports from this thing, send fewer".to_owned();
             return self.refused(&topic, Some(report_id), RejectCode::Throttled, message);
         }
         let is_attached = self.directory.is_attached(&certificate, &topic.thing);
-        let sender = Sender { certificate, client_id, is_attached };
-        let record = Record::Report(Box::new(ReportRecord { thing: topic.thing.clone(), payload_hash, sender, report }));
+        let sender = Sender {
+            certificate,
+            client_id,
+            is_attached,
+        };
+        let record = Record::Report(Box::new(ReportRecord {
+            thing: topic.thing.clone(),
+            payload_hash,
+            sender,
+            report,
+        }));
         self.store(topic, report_id, record)
     }
 }
 
 impl Gateway {
+    /// After the clock was set, nobody has reported too much.
+    pub(crate) fn forget_rates(&self) {
+        self.throttle().forget();
+    }
+
     fn store(&self, topic: DefenderTopic, report_id: u64, record: Record) -> Pending {
         let partition = partition_of(topic.thing.as_str(), self.n_partitions);
         let (verdict, later) = oneshot::channel();
@@ -87,8 +111,15 @@ fn decode(format: Format, payload: &[u8]) -> Result<Report, ReportError> {
 }
 
 fn acceptance(topic: &DefenderTopic, report_id: u64, at: Timestamp) -> Verdict {
-    let accepted = Accepted { thing: topic.thing.clone(), report_id, at };
-    Verdict { outcome: Outcome::Settled, reply: Some(reply(topic, TopicKind::Accepted, accepted.encode(topic.format))) }
+    let accepted = Accepted {
+        thing: topic.thing.clone(),
+        report_id,
+        at,
+    };
+    Verdict {
+        outcome: Outcome::Settled,
+        reply: Some(reply(topic, TopicKind::Accepted, accepted.encode(topic.format))),
+    }
 }
 
 fn not_stored(topic: &DefenderTopic, report_id: u64, at: Timestamp) -> Verdict {
@@ -100,11 +131,24 @@ fn not_stored(topic: &DefenderTopic, report_id: u64, at: Timestamp) -> Verdict {
 }
 
 fn rejection(topic: &DefenderTopic, report_id: Option<u64>, code: RejectCode, message: String, at: Timestamp) -> Reply {
-    let rejected = Rejected { thing: topic.thing.clone(), report_id, code, message, at };
+    let rejected = Rejected {
+        thing: topic.thing.clone(),
+        report_id,
+        code,
+        message,
+        at,
+    };
     reply(topic, TopicKind::Rejected, rejected.encode(topic.format))
 }
 
 fn reply(topic: &DefenderTopic, kind: TopicKind, payload: Vec<u8>) -> Reply {
-    let topic = DefenderTopic { thing: topic.thing.clone(), format: topic.format, kind };
-    Reply { topic: topic.to_string(), payload: payload.into() }
+    let topic = DefenderTopic {
+        thing: topic.thing.clone(),
+        format: topic.format,
+        kind,
+    };
+    Reply {
+        topic: topic.to_string(),
+        payload: payload.into(),
+    }
 }

@@ -34,7 +34,10 @@ pub(crate) type Fingerprint = (u64, [u8; 16]);
 
 impl Throttle {
     pub(crate) fn new(rate: ReportRate) -> Self {
-        Self { rate, buckets: HashMap::new() }
+        Self {
+            rate,
+            buckets: HashMap::new(),
+        }
     }
 
     /// Whether the thing may report now.
@@ -43,7 +46,10 @@ impl Throttle {
         let interval = self.rate.interval;
         let bucket = match self.buckets.get_mut(thing) {
             Some(bucket) => bucket,
-            None => self.buckets.entry(thing.clone()).or_insert(Bucket { full_at: now, recent: VecDeque::new() }),
+            None => self.buckets.entry(thing.clone()).or_insert(Bucket {
+                full_at: now,
+                recent: VecDeque::new(),
+            }),
         };
         if bucket.recent.contains(&report) {
             return true;
@@ -85,7 +91,10 @@ mod tests {
     #[test]
     fn tokens_run_out_and_come_back() {
         let thing: DeviceName = "pump-7".parse().unwrap();
-        let mut throttle = Throttle::new(ReportRate { interval: Duration::from_secs(10), burst: 2 });
+        let mut throttle = Throttle::new(ReportRate {
+            interval: Duration::from_secs(10),
+            burst: 2,
+        });
         // (report id, at second) -> admitted
         for (id, at_secs, is_admitted) in [
             (1, 0, true),
@@ -100,7 +109,11 @@ mod tests {
             (6, 1000, false),
         ] {
             let now = Timestamp::from_millis(at_secs * 1000);
-            assert_eq!(throttle.admits(&thing, (id, [0; 16]), now), is_admitted, "report {id} at {at_secs} s");
+            assert_eq!(
+                throttle.admits(&thing, (id, [0; 16]), now),
+                is_admitted,
+                "report {id} at {at_secs} s"
+            );
         }
         throttle.forget();
         assert!(throttle.admits(&thing, (6, [0; 16]), Timestamp::from_millis(1_000_000)));

@@ -36,7 +36,10 @@ pub(crate) fn run(command: LogCommand) -> anyhow::Result<()> {
                 }
                 match replayed.differences.as_slice() {
                     [] => Ok(()),
-                    [first, ..] => bail!("replay and store differ in {} events, first: {first}", replayed.differences.len()),
+                    [first, ..] => bail!(
+                        "replay and store differ in {} events, first: {first}",
+                        replayed.differences.len()
+                    ),
                 }
             }
             LogCommand::Reports { data } => replay::reports(&data, |line| Ok(telemetry::say(line)?)).await,

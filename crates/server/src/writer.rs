@@ -43,25 +43,34 @@ pub(crate) struct WriterTask<L> {
     entries: mpsc::Receiver<Entry>,
     /// The last stamp of each partition: stamps never go back, whatever the clock does.
     floors: Vec<Timestamp>,
-    grew: watch::Sender<u64>,
 }
 
-/// A writer of `log`, whose partitions were last stamped with `floors`. `grew` moves after every commit.
+/// A writer of `log`, whose partitions were last stamped with `floors`.
 pub(crate) fn writer<L: ReportLog>(
     log: Arc<L>,
     clock: Arc<Clock>,
     linger: Duration,
     floors: Vec<Timestamp>,
-    grew: watch::Sender<u64>,
 ) -> (LogWriter, WriterTask<L>) {
     let (sender, entries) = mpsc::channel(WAITING_MAX);
-    (LogWriter { entries: sender }, WriterTask { log, clock, linger, entries, floors, grew })
+    let task = WriterTask {
+        log,
+        clock,
+        linger,
+        entries,
+        floors,
+    };
+    (LogWriter { entries: sender }, task)
 }
 
 impl LogWriter {
     /// Takes a record at once and calls `done` later, or calls it at once when too much waits: for what devices send.
     pub(crate) fn offer(&self, partition: PartitionId, record: Record, done: Done) {
-        if let Err(refused) = self.entries.try_send(Entry { partition, record, done }) {
+        if let Err(refused) = self.entries.try_send(Entry {
+            partition,
+            record,
+            done,
+        }) {
             (refused.into_inner().done)(Err(NotStored));
         }
     }
@@ -70,17 +79,36 @@ impl LogWriter {
     pub(crate) async fn write(&self, partition: PartitionId, record: Record) -> Result<Timestamp, NotStored> {
         let (answer, durable) = oneshot::channel();
         // Whoever no longer waits does not need the answer.
-        let done: Done = Box::new(|outcome| drop(answer.send(outcome)));
-        self.entries.send(Entry { partition, record, done }).await.map_err(|_| NotStored)?;
+        let done: Done = Box::new(|outcome| {
+            let _ = answer.send(outcome);
+        });
+        self.entries
+            .send(Entry {
+                partition,
+                record,
+                done,
+            })
+            .await
+            .map_err(|_| NotStored)?;
         durable.await.unwrap_or(Err(NotStored))
     }
 }
 
 impl<L: ReportLog> WriterTask<L> {
-    /// Runs until every [`LogWriter`] is gone; what they handed over is written before it ends.
-    pub(crate) async fn run(mut self) {
+    /// Runs until `shutdown`; what was handed over until then is written before it ends.
+    pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while self.entries.recv_many(&mut batch, BATCH_MAX).await != 0 {
+        loop {
+            let n_entries = tokio::select! {
+                n_entries = self.entries.recv_many(&mut batch, BATCH_MAX) => n_entries,
+                _ = shutdown.wait_for(|is_over| *is_over), if !self.entries.is_closed() => {
+                    self.entries.close();
+                    continue;
+                }
+            };
+            if n_entries == 0 {
+                return;
+            }
             self.wait_for_company(&mut batch).await;
             self.commit(&mut batch).await;
         }
@@ -104,15 +132,23 @@ impl<L: ReportLog> WriterTask<L> {
         let now = self.clock.now();
         let mut appends = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
-        for Entry { partition, record, done } in batch.drain(..) {
+        for Entry {
+            partition,
+            record,
+            done,
+        } in batch.drain(..)
+        {
             let at = self.stamp(partition, &record, now);
-            appends.push(Append { partition, bytes: Stamped { at, record }.encode() });
+            appends.push(Append {
+                partition,
+                bytes: Stamped { at, record }.encode().into(),
+            });
             waiting.push((at, done));
         }
         let outcome = self.log.append(appends).await;
         match &outcome {
-            Ok(_) => self.grew.send_modify(|n_commits| *n_commits += 1),
-            Err(LogError::Full { .. }) => tracing::warn!("report log is full, reports are refused"),
+            Ok(_) => {}
+            Err(LogError::Full(_)) => tracing::warn!("report log is full, reports are refused"),
             Err(error) => tracing::error!(error = %error, "report log cannot be written, reports are refused"),
         }
         for (at, done) in waiting {
@@ -122,7 +158,9 @@ impl<L: ReportLog> WriterTask<L> {
 
     /// max(previous stamp, now); a set clock restarts the floor.
     fn stamp(&mut self, partition: PartitionId, record: &Record, now: Timestamp) -> Timestamp {
-        let Some(floor) = self.floors.get_mut(usize::from(partition.0)) else { return now };
+        let Some(floor) = self.floors.get_mut(usize::from(partition.0)) else {
+            return now;
+        };
         *floor = match record {
             Record::Clock { new, .. } => *new,
             _ => now.max(*floor),

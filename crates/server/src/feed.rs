@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use crate::writer::{LogWriter, NotStored};
 
 /// The name of this reader of the outbox.
-const CONSUMER: &str = "log";
+const CONSUMER: &str = "pipeline";
 
 /// Rows read at once.
-const READ_MAX: usize = 256;
+const READ_MAX: u32 = 256;
 
 /// How long to wait before trying again what the log or the database refused.
 const RETRY: Duration = Duration::from_millis(200);
@@ -71,5 +71,9 @@ async fn carry(db: &Db, writer: &LogWriter, n_partitions: u16) -> Result<usize, 
 }
 
 async fn write(writer: &LogWriter, partition: PartitionId, record: Record) -> Result<(), FeedError> {
-    writer.write(partition, record).await.map(drop).map_err(|NotStored| FeedError::Log)
+    writer
+        .write(partition, record)
+        .await
+        .map(drop)
+        .map_err(|NotStored| FeedError::Log)
 }

@@ -14,7 +14,7 @@ pub(crate) fn run(options: ServeOptions) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut interrupted = signal(SignalKind::interrupt())?;
         let mut terminated = signal(SignalKind::terminate())?;
-        let server = Server::start(config).await?;
+        let mut server = Server::start(config).await?;
         telemetry::say(&format!("ready api={} mqtt={}", server.api_addr(), server.mqtt_addr()))?;
         let outcome = tokio::select! {
             _ = interrupted.recv() => Ok(()),
