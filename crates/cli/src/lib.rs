@@ -10,6 +10,7 @@ mod command;
 mod credentials;
 mod desk;
 mod endpoint;
+mod explanation;
 mod failure;
 mod field;
 mod group;

@@ -86,7 +86,8 @@ impl Output {
     }
 }
 
-fn table(items: &[Value], columns: &[Column]) -> String {
+/// One line for each of the items, below a line of headings.
+pub(crate) fn table(items: &[Value], columns: &[Column]) -> String {
     let mut table = plain_table();
     table.set_header(columns.iter().map(|(heading, _)| *heading));
     for item in items {

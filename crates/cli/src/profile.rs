@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use picket_aws::call::Call;
+use picket_model::behavior::{Behavior, wire};
 use picket_model::name::ProfileName;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::arn;
 use crate::client::Paging;
 use crate::desk::{self, Desk};
 use crate::failure::Failure;
 use crate::field::{text, time};
-use crate::output::Column;
+use crate::output::{Column, description, table};
 
 /// What to do with security profiles.
 #[derive(Debug, clap::Subcommand)]
@@ -104,6 +105,12 @@ const LINES: [Column; 6] = [
     ("changed", |answer| time(answer, "lastModifiedDate")),
 ];
 
+const BEHAVIORS: [Column; 3] = [
+    ("BEHAVIOR", |item| text(item, "name")),
+    ("RULE", |item| text(item, "rule")),
+    ("JUDGED", |item| text(item, "judged")),
+];
+
 impl Verb {
     pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
@@ -178,7 +185,41 @@ async fn show(desk: &Desk, profile: &ProfileName) -> Result<(), Failure> {
     if desk.output.is_json() {
         return desk.output.json(&answer);
     }
-    desk.output.details(&answer, &LINES)
+    desk.output.text(&description(&answer, &LINES))?;
+    let behaviors: Vec<Value> = answer["behaviors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(read_aloud)
+        .collect();
+    if behaviors.is_empty() {
+        desk.output.talk("no behaviors: it judges nothing");
+    } else {
+        desk.output.text(&format!("\n{}", table(&behaviors, &BEHAVIORS)))?;
+    }
+    let call = Call::get(&["security-profiles", profile.as_str(), "targets"]);
+    let targets = desk.client.list(&call, Paging::Token, "securityProfileTargets").await?;
+    match targets["securityProfileTargets"].as_array().map(Vec::as_slice) {
+        None | Some([]) => desk.output.talk("attached to nothing: it judges no device yet"),
+        Some(targets) => desk.output.text(&format!(
+            "\n{}",
+            table(targets, &[("ATTACHED TO", |item| text(item, "arn"))])
+        ))?,
+    }
+    Ok(())
+}
+
+/// A behavior as the server sent it, with what it means in words and whether the server judges it.
+fn read_aloud(behavior: &Value) -> Value {
+    let parsed = serde_json::from_value::<wire::Behavior>(behavior.clone()).ok();
+    let parsed = parsed.and_then(|behavior| Behavior::try_from(behavior).ok());
+    let not_judged = parsed.as_ref().and_then(Behavior::not_judged);
+    json!({
+        "name": behavior["name"],
+        // A newer server may know behaviors that we do not.
+        "rule": parsed.map_or_else(|| behavior.to_string(), |behavior| behavior.in_words()),
+        "judged": not_judged.map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}")),
+    })
 }
 
 async fn lint(desk: &Desk, file: &Path) -> Result<(), Failure> {

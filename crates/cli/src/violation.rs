@@ -6,11 +6,12 @@ use jiff::{Span, Timestamp, ZonedDateTime};
 use picket_aws::call::Call;
 use picket_model::name::{DeviceName, ProfileName};
 use picket_model::violation::ViolationId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::client::Paging;
 use crate::clock;
 use crate::desk::Desk;
+use crate::explanation;
 use crate::failure::Failure;
 use crate::field::{metric_value, text, time};
 use crate::output::Column;
@@ -197,11 +198,7 @@ async fn explain(desk: &Desk, violation: ViolationId) -> Result<(), Failure> {
     if desk.output.is_json() {
         return desk.output.json(&answer);
     }
-    desk.output.text(&explanation(&answer))
-}
-
-fn explanation(answer: &Value) -> String {
-    serde_json::to_string_pretty(answer).unwrap_or_default()
+    desk.output.text(&explanation::in_words(&answer))
 }
 
 #[cfg(test)]
