@@ -9,7 +9,7 @@ pub struct Limits {
     pub n_connections_max: usize,
     /// TLS handshakes and CONNECTs under way; further peers wait in the operating system's queue.
     pub n_handshakes_max: usize,
-    /// The same from one address; further ones are closed at once.
+    /// The same from one address (of IPv6: from one /64); further ones are closed at once.
     pub n_handshakes_per_address_max: usize,
     /// The most time for a TLS handshake.
     pub handshake_timeout: Duration,
@@ -47,7 +47,7 @@ pub struct Limits {
     pub session_expiry_default: Duration,
     /// The longest that any session is kept.
     pub session_expiry_max: Duration,
-    /// How often sessions that have expired are looked for.
+    /// How often sessions and retained messages that have expired are looked for.
     pub sweep_interval: Duration,
     /// The most time for the last words to a client, and for all of them when the endpoint stops.
     pub goodbye_timeout: Duration,

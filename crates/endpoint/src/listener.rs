@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -180,8 +180,7 @@ async fn arrive(shared: Arc<Shared>, tls: TlsAcceptor, tcp: TcpStream, address: 
         shared.counters.handshakes_failed.add_one();
         return;
     };
-    drop(turn);
-    session::serve(shared, Link::new(stream), peer).await;
+    session::serve(shared, Link::new(stream), peer, turn).await;
 }
 
 async fn shake_hands(
@@ -220,6 +219,8 @@ async fn sweep(shared: &Shared) {
         for expired in shared.table.expire() {
             shared.router.forget(&expired);
         }
+        shared.router.retained.expire();
+        shared.counters.retained.set(shared.router.retained.len());
     }
 }
 
@@ -232,7 +233,7 @@ async fn dismiss(shared: &Shared) {
     }
 }
 
-/// Handshakes under way: bounded in all, and for each address.
+/// Handshakes and CONNECTs under way: bounded in all, and for each address.
 #[derive(Debug)]
 struct Handshakes {
     places: Arc<Semaphore>,
@@ -240,9 +241,9 @@ struct Handshakes {
     n_per_address_max: usize,
 }
 
-/// A handshake under way.
+/// A handshake or a CONNECT under way: over when it is dropped.
 #[derive(Debug)]
-struct Turn {
+pub(crate) struct Turn {
     handshakes: Arc<Handshakes>,
     address: IpAddr,
     _place: OwnedSemaphorePermit,
@@ -259,6 +260,7 @@ impl Handshakes {
 
     /// `None`: the address has too many.
     fn begin(this: &Arc<Self>, address: IpAddr, place: OwnedSemaphorePermit) -> Option<Turn> {
+        let address = site(address);
         let mut by_address = this.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let n_begun = by_address.entry(address).or_default();
         if this.n_per_address_max <= *n_begun {
@@ -270,6 +272,14 @@ impl Handshakes {
             address,
             _place: place,
         })
+    }
+}
+
+/// Whose handshakes are counted together: a site has 2^64 addresses of IPv6 to come from.
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 

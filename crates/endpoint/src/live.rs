@@ -112,6 +112,17 @@ impl Live {
         admitted
     }
 
+    /// The rights, asked for once more: for what is done in the name of a session that ends. Whatever ended it, no recheck
+    /// may have reached it since.
+    pub(crate) fn rights_of_now(&self, doorkeeper: &dyn Doorkeeper) -> MutexGuard<'_, Rights> {
+        let mut rights = self.rights();
+        match doorkeeper.admit(&self.peer.certificate, &self.client_id) {
+            Ok(access) => rights.grant(with_connection(access, &self.peer, self.attributes)),
+            Err(refusal) => rights.revoke(refusal),
+        }
+        rights
+    }
+
     pub(crate) fn keep_secs(&self) -> u32 {
         self.keep_secs.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
 //! The last message of each topic that was published to be kept.
 
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytestring::ByteString;
 use picket_mqtt::Qos;
@@ -19,50 +19,81 @@ pub(crate) struct Retained {
 #[derive(Debug, Default)]
 struct Kept {
     messages: HashMap<ByteString, (Arc<Message>, Qos)>,
+    /// The topics of messages that expire, by when.
+    expiring: BTreeSet<(Instant, ByteString)>,
     size_bytes: usize,
 }
 
 impl Retained {
     /// Keeps the message in place of the topic's last one; an empty payload only removes that. `false`: there is no room.
     pub(crate) fn put(&self, message: &Arc<Message>, qos: Qos, limits: &Limits) -> bool {
-        let mut kept = self.kept.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = kept
-            .messages
-            .get(&message.topic)
-            .map_or(0, |(before, _)| before.size_bytes());
+        let mut kept = self.write();
         if message.payload.is_empty() {
-            kept.messages.remove(&message.topic);
-            kept.size_bytes = kept.size_bytes.saturating_sub(before);
+            kept.remove(&message.topic);
             return true;
         }
-        let n_messages = kept.messages.len() + usize::from(before == 0);
+        let before = kept.messages.get(&message.topic).map(|(before, _)| before.size_bytes());
+        let n_messages = kept.messages.len() + usize::from(before.is_none());
         let size_bytes = kept
             .size_bytes
-            .saturating_sub(before)
+            .saturating_sub(before.unwrap_or(0))
             .saturating_add(message.size_bytes());
         if limits.n_retained_max < n_messages || limits.retained_size_bytes_max < size_bytes {
             return false;
         }
+        kept.remove(&message.topic);
         kept.size_bytes = size_bytes;
+        if let Some(at) = message.expires_at {
+            kept.expiring.insert((at, message.topic.clone()));
+        }
         kept.messages.insert(message.topic.clone(), (Arc::clone(message), qos));
         true
     }
 
     /// The topic's message, unless it has expired.
     pub(crate) fn find(&self, topic: &str) -> Option<(Arc<Message>, Qos)> {
-        let kept = self.kept.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let kept = self.read();
         let found = kept.messages.get(topic);
         found
             .filter(|(message, _)| message.expires_at.is_none_or(|at| Instant::now() < at))
             .cloned()
     }
 
+    /// Drops what has expired, so that it takes no place.
+    pub(crate) fn expire(&self) {
+        let now = Instant::now();
+        // As a rule there is nothing to drop, and readers go on.
+        if self.read().expiring.first().is_none_or(|(at, _)| now < *at) {
+            return;
+        }
+        let mut kept = self.write();
+        while let Some((_, topic)) = kept.expiring.first().filter(|(at, _)| *at <= now).cloned() {
+            kept.remove(&topic);
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.kept
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .messages
-            .len()
+        self.read().messages.len()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn remove(&mut self, topic: &ByteString) {
+        let Some((message, _)) = self.messages.remove(topic) else {
+            return;
+        };
+        self.size_bytes = self.size_bytes.saturating_sub(message.size_bytes());
+        if let Some(at) = message.expires_at {
+            self.expiring.remove(&(at, topic.clone()));
+        }
     }
 }
 

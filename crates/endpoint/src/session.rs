@@ -21,9 +21,10 @@ use picket_mqtt::wire::{Answer, Codec, DisconnectReasonCode, Packet, Version, Wi
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
+use crate::listener::Turn;
 use crate::live::{Live, Peer};
 use crate::shared::Shared;
-use end::End;
+use end::{End, Seat};
 use publish::Aliases;
 use reports::Reports;
 
@@ -31,7 +32,7 @@ use reports::Reports;
 const OUTBOUND_SIZE_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a peer whose TLS handshake is done, until its connection ends.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, mut link: Link<S>, peer: Peer)
+pub(crate) async fn serve<S>(shared: Arc<Shared>, mut link: Link<S>, peer: Peer, turn: Turn)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -39,6 +40,8 @@ where
     let Some(mut session) = Box::pin(admission::greet(&shared, &mut link, peer)).await else {
         return;
     };
+    // Its place is for the next who comes.
+    drop(turn);
     let end = session.run(&mut link).await;
     Box::pin(session.finish(&mut link, end)).await;
 }
@@ -47,6 +50,7 @@ where
 struct Connection {
     shared: Arc<Shared>,
     live: Arc<Live>,
+    seat: Option<Seat>,
     codec: Codec,
     will: Option<Box<Will>>,
     reports: Reports,

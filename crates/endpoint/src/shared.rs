@@ -61,6 +61,12 @@ impl Shared {
         self.router.route(&message, publication, None, self.bounds());
     }
 
+    /// Whether there are as many connections as there may be.
+    pub(crate) fn is_full(&self) -> bool {
+        let n_connections = usize::try_from(self.counters.connections.value()).unwrap_or(usize::MAX);
+        self.limits.n_connections_max <= n_connections
+    }
+
     pub(crate) fn bounds(&self) -> (&Limits, &Counters) {
         (&self.limits, &self.counters)
     }

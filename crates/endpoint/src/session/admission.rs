@@ -13,6 +13,7 @@ use picket_policy::{Action, ConnectAttributes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
+use super::end::Seat;
 use super::reports::Reports;
 use crate::doors::Refusal;
 use crate::live::{Live, NotAdmitted, Peer, with_connection};
@@ -89,21 +90,19 @@ fn admit(shared: &Arc<Shared>, codec: Codec, connect: Connect, peer: Peer) -> Ad
         shared.counters.taken_over.add_one();
     }
     let live = entered.live;
+    let seat = Seat::take(Arc::clone(shared), Arc::clone(&live));
     // Asked again now that a recheck can find the session: what changed since the first time is seen here, what changes
     // from now on is seen by the recheck.
     if let Err(refused) = live.admit(&*shared.doorkeeper) {
-        if let Some(ended) = shared.table.leave(&live, shared.limits.n_away_max) {
-            shared.router.forget(&ended);
-        }
         return Err((refusal(shared, refused), codec));
     }
     drop_denied_subscriptions(shared, &live);
     shared.counters.accepted.add_one();
-    shared.counters.connections.add_one();
     let ack = terms.ack(shared, &connect, entered.is_present, is_assigned.then_some(&client_id));
     let connection = Connection {
         shared: Arc::clone(shared),
         live,
+        seat: Some(seat),
         codec,
         will: connect.will.map(Box::new),
         reports: Reports::default(),
@@ -130,7 +129,7 @@ fn check(shared: &Shared, version: Version, connect: &Connect) -> Result<(Device
     if connect.has_auth_method {
         return Err(refused(ConnectAckReason::BadAuthenticationMethod));
     }
-    if shared.limits.n_connections_max <= usize::try_from(shared.counters.connections.value()).unwrap_or(usize::MAX) {
+    if shared.is_full() && shared.table.live(&connect.client_id).is_none() {
         return Err(refused(ConnectAckReason::ServerBusy));
     }
     if connect.will.as_ref().is_some_and(|will| will.qos == QoS::ExactlyOnce) {
@@ -204,7 +203,8 @@ fn drop_denied_subscriptions(shared: &Shared, live: &Live) {
 
 fn attributes(connect: &Connect) -> ConnectAttributes {
     ConnectAttributes {
-        persistent: !connect.clean_start,
+        // What MQTT 5 starts cleanly may be kept afterwards all the same.
+        persistent: !connect.clean_start || connect.session_expiry_secs.is_none_or(|secs| 0 < secs),
         last_will: connect.will.is_some(),
     }
 }

@@ -8,8 +8,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
 use crate::doors::Refusal;
+use crate::live::Live;
 use crate::message::{Message, Publication, offered};
 use crate::rights::Cut;
+use crate::shared::Shared;
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,28 @@ impl End {
     }
 }
 
+/// A connection's place in the table and in the count. It is given back when this is dropped, also by a task that panics.
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    live: Arc<Live>,
+}
+
+impl Seat {
+    pub(super) fn take(shared: Arc<Shared>, live: Arc<Live>) -> Self {
+        shared.counters.connections.add_one();
+        Self { shared, live }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(ended) = self.shared.table.leave(&self.live, self.shared.limits.n_away_max) {
+            self.shared.router.forget(&ended);
+        }
+        self.shared.counters.connections.subtract_one();
+    }
+}
+
 impl Connection {
     pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut self, link: &mut Link<S>, end: End) {
         self.count(end);
@@ -70,9 +94,7 @@ impl Connection {
         if end.leaves_will() {
             self.publish_will();
         }
-        if let Some(ended) = self.shared.table.leave(&self.live, self.shared.limits.n_away_max) {
-            self.shared.router.forget(&ended);
-        }
+        drop(self.seat.take());
         // Reports on their way are stored and answered all the same: somebody else may listen.
         if !matches!(end, End::Cut(Cut::Refused(_) | Cut::Denied)) {
             std::mem::take(&mut self.reports).finish(Arc::clone(&self.shared));
@@ -93,7 +115,7 @@ impl Connection {
         // QoS 2 was refused at CONNECT.
         let Some(qos) = offered(will.qos) else { return };
         let live = Arc::clone(&self.live);
-        let mut rights = live.rights();
+        let mut rights = live.rights_of_now(&*self.shared.doorkeeper);
         if !rights.allows_publish(&will.topic, will.retain) {
             self.shared.counters.denied.add_one();
             return;
@@ -110,7 +132,6 @@ impl Connection {
 
     fn count(&self, end: End) {
         let counters = &self.shared.counters;
-        counters.connections.subtract_one();
         match end {
             End::KeepAlive => counters.keep_alive_timeouts.add_one(),
             End::Broken(_) => counters.protocol_errors.add_one(),

@@ -38,10 +38,10 @@ impl Connection {
             } else {
                 Err(SubscribeAckReason::QuotaExceeded)
             };
-            reasons.push(granted.unwrap_or_else(|reason| {
+            if granted == Err(SubscribeAckReason::NotAuthorized) {
                 self.shared.counters.denied.add_one();
-                reason
-            }));
+            }
+            reasons.push(granted.unwrap_or_else(|refused| refused));
         }
         self.answer(
             Answer::SubscribeAck {
