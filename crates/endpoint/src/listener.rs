@@ -180,7 +180,8 @@ async fn arrive(shared: Arc<Shared>, tls: TlsAcceptor, tcp: TcpStream, address: 
         shared.counters.handshakes_failed.add_one();
         return;
     };
-    session::serve(shared, Link::new(stream), peer, turn).await;
+    // Boxed: a future keeps what it was given twice, once as argument and once as its own.
+    session::serve(shared, Box::new(Link::new(stream)), peer, turn).await;
 }
 
 async fn shake_hands(

@@ -32,7 +32,7 @@ use reports::Reports;
 const OUTBOUND_SIZE_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves a peer whose TLS handshake is done, until its connection ends.
-pub(crate) async fn serve<S>(shared: Arc<Shared>, mut link: Link<S>, peer: Peer, turn: Turn)
+pub(crate) async fn serve<S>(shared: Arc<Shared>, mut link: Box<Link<S>>, peer: Peer, turn: Turn)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -3,13 +3,13 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use picket_endpoint::{Limits, Recheck};
-use picket_mqtt::{Client, ConnectError, Ended, Qos};
+use picket_endpoint::{BindError, Endpoint, Limits, Recheck};
+use picket_mqtt::{Client, ConnectError, ConnectOptions, Ended, Qos};
 use picket_pki::{Authority, Issued, KeyKind};
 use rustls::ClientConfig;
 
 use crate::raw::{Hello, Raw, V3, V5};
-use crate::world::{VERSIONS, World, certificate_id, client_builder, client_config, closed, within};
+use crate::world::{VERSIONS, World, certificate_id, client_builder, client_config, closed, endpoint_config, within};
 
 /// Whether a client with this configuration gets in.
 async fn gets_in(world: &World, tls: Arc<ClientConfig>) -> bool {
@@ -38,7 +38,7 @@ async fn a_certificate_is_let_in_while_it_is_registered_and_active() {
         let id = certificate_id(&issued.certificate_pem);
         for versions in [&VERSIONS[..1], &VERSIONS[1..]] {
             let tls = client_config(
-                &world.authority,
+                world.authority.certificate_pem(),
                 &issued.certificate_pem,
                 &issued.private_key_pem,
                 versions,
@@ -56,7 +56,7 @@ async fn a_certificate_is_let_in_while_it_is_registered_and_active() {
             world.gate.forget(&id);
         }
     }
-    let without = client_builder(&world.authority, VERSIONS).with_no_client_auth();
+    let without = client_builder(world.authority.certificate_pem(), VERSIONS).with_no_client_auth();
     assert!(!gets_in(&world, Arc::new(without)).await, "no certificate at all");
     assert!(gets_in(&world, Arc::clone(&world.tls)).await);
 }
@@ -68,7 +68,7 @@ async fn a_certificate_without_its_key_is_worth_nothing() {
     for versions in [&VERSIONS[..1], &VERSIONS[1..]] {
         for (shown, expected) in [(&world.device.certificate_pem, false), (&own.certificate_pem, true)] {
             world.gate.register(&own.certificate_pem);
-            let tls = client_config(&world.authority, shown, &own.private_key_pem, versions);
+            let tls = client_config(world.authority.certificate_pem(), shown, &own.private_key_pem, versions);
             assert_eq!(gets_in(&world, tls).await, expected, "{versions:?}");
         }
     }
@@ -107,8 +107,14 @@ async fn a_version_1_certificate_with_rsa_works_once_registered() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     let old = version_1_certificate(folder.path());
-    let configs = [&VERSIONS[..1], &VERSIONS[1..]]
-        .map(|versions| client_config(&world.authority, &old.certificate_pem, &old.private_key_pem, versions));
+    let configs = [&VERSIONS[..1], &VERSIONS[1..]].map(|versions| {
+        client_config(
+            world.authority.certificate_pem(),
+            &old.certificate_pem,
+            &old.private_key_pem,
+            versions,
+        )
+    });
     for tls in &configs {
         assert!(!gets_in(&world, Arc::clone(tls)).await);
     }
@@ -145,7 +151,7 @@ async fn a_resumed_handshake_is_asked_about_at_connect() {
         let id = certificate_id(&world.device.certificate_pem);
         world.gate.set_active(&id, true);
         let tls = client_config(
-            &world.authority,
+            world.authority.certificate_pem(),
             &world.device.certificate_pem,
             &world.device.private_key_pem,
             versions,
@@ -185,4 +191,45 @@ async fn stopping_tells_every_client_and_leaves_no_will() {
         assert_eq!(rest.len(), 1, "{rest:?}");
         assert_eq!((rest[0].head, rest[0].body[0]), (0xe0, 0x8b));
     }
+}
+
+#[tokio::test]
+async fn a_second_address_serves_those_who_must_name_the_protocol() {
+    let world = World::start().await;
+    for (protocols, expected) in [
+        (vec![], true),
+        (vec![b"x-amzn-mqtt-ca".to_vec()], true),
+        (vec![b"h2".to_vec(), b"x-amzn-mqtt-ca".to_vec()], true),
+        (vec![b"h2".to_vec()], false),
+    ] {
+        for address in [world.address, world.alpn_address] {
+            let mut tls = (*world.tls).clone();
+            tls.alpn_protocols.clone_from(&protocols);
+            let options = ConnectOptions::new("127.0.0.1", address.port(), "c");
+            let connected = Client::connect(&options, Arc::new(tls)).await;
+            assert_eq!(connected.is_ok(), expected, "{protocols:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_and_a_key_of_another_are_told() {
+    let world = World::start().await;
+    let bind = async |address, private_key_pem: &str| {
+        let config = endpoint_config(
+            address,
+            &world.device.certificate_pem,
+            private_key_pem,
+            Limits::default(),
+        );
+        Endpoint::bind(config, Arc::clone(&world.gate), Arc::clone(&world.inbox))
+            .await
+            .map(|_| ())
+    };
+    let taken = bind(world.address, &world.device.private_key_pem).await;
+    assert!(matches!(taken, Err(BindError::Listen { address, .. }) if address == world.address));
+    let any = ([127, 0, 0, 1], 0).into();
+    let other = bind(any, &world.issue("other").private_key_pem).await;
+    assert!(matches!(other, Err(BindError::Tls(_))));
+    bind(any, &world.device.private_key_pem).await.unwrap();
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::certificates::version_1_certificate;
-use crate::world::{Mood, World, all_but, within};
+use crate::world::{Mood, World, all_but, within, write_credentials};
 
 /// A folder with what a client needs to connect.
 struct Files {
@@ -18,13 +18,7 @@ struct Files {
 impl Files {
     fn of(world: &World, certificate_pem: &str, private_key_pem: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for (name, text) in [
-            ("ca.pem", world.authority.certificate_pem()),
-            ("cert.pem", certificate_pem),
-            ("key.pem", private_key_pem),
-        ] {
-            std::fs::write(folder.path().join(name), text).unwrap();
-        }
+        write_credentials(folder.path(), world, certificate_pem, private_key_pem);
         Self { folder }
     }
 

@@ -12,6 +12,7 @@ mod certificates;
 mod clients;
 mod hostile;
 mod limits;
+mod memory;
 mod raw;
 mod reports;
 mod sessions;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub(crate) fn all_but(action: &str, resource: &str) -> String {
 /// An endpoint that serves until this is dropped.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
+    pub(crate) alpn_address: SocketAddr,
     pub(crate) handle: Handle,
     pub(crate) gate: Arc<Gate>,
     pub(crate) inbox: Arc<Log>,
@@ -67,27 +69,27 @@ impl World {
         let device = authority.issue_device("device", KeyKind::P256, NOW_MS).unwrap();
         let (gate, inbox) = (Arc::new(Gate::default()), Arc::new(Log::default()));
         gate.register(&device.certificate_pem);
-        let config = EndpointConfig {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            listen_alpn: None,
-            certificate_chain: CertificateDer::pem_slice_iter(server.certificate_pem.as_bytes())
-                .collect::<Result<_, _>>()
-                .unwrap(),
-            private_key: PrivateKeyDer::from_pem_slice(server.private_key_pem.as_bytes()).unwrap(),
-            limits,
-        };
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let config = endpoint_config(any, &server.certificate_pem, &server.private_key_pem, limits);
         let endpoint = Endpoint::bind(config, Arc::clone(&gate), Arc::clone(&inbox))
             .await
             .unwrap();
         let (address, handle) = (endpoint.local_addr(), endpoint.handle());
+        let alpn_address = endpoint.local_alpn_addr().unwrap();
         let (shutdown, ordered) = oneshot::channel();
         let running = tokio::spawn(endpoint.run(async move {
             // An error means that the test is over.
             let _ = ordered.await;
         }));
-        let tls = client_config(&authority, &device.certificate_pem, &device.private_key_pem, VERSIONS);
+        let tls = client_config(
+            authority.certificate_pem(),
+            &device.certificate_pem,
+            &device.private_key_pem,
+            VERSIONS,
+        );
         Self {
             address,
+            alpn_address,
             handle,
             gate,
             inbox,
@@ -107,7 +109,7 @@ impl World {
     /// What a device with this certificate connects with.
     pub(crate) fn tls_of(&self, device: &Issued) -> Arc<ClientConfig> {
         client_config(
-            &self.authority,
+            self.authority.certificate_pem(),
             &device.certificate_pem,
             &device.private_key_pem,
             VERSIONS,
@@ -160,12 +162,30 @@ impl World {
     }
 }
 
+/// An endpoint on this address and, for those who name the protocol, on any other.
+pub(crate) fn endpoint_config(
+    listen: SocketAddr,
+    certificate_pem: &str,
+    private_key_pem: &str,
+    limits: Limits,
+) -> EndpointConfig {
+    EndpointConfig {
+        listen,
+        listen_alpn: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+        certificate_chain: CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
+            .collect::<Result<_, _>>()
+            .unwrap(),
+        private_key: PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes()).unwrap(),
+        limits,
+    }
+}
+
 /// Both versions of TLS.
 pub(crate) const VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// What a client connects with: roots, its own certificate, versions.
 pub(crate) fn client_config(
-    authority: &Authority,
+    ca_pem: &str,
     certificate_pem: &str,
     private_key_pem: &str,
     versions: &[&'static SupportedProtocolVersion],
@@ -174,7 +194,7 @@ pub(crate) fn client_config(
     let key = PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes()).unwrap();
     let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
     let shown = Shown(Arc::new(CertifiedKey::new(vec![certificate], key)));
-    let mut config = client_builder(authority, versions).with_client_cert_resolver(Arc::new(shown));
+    let mut config = client_builder(ca_pem, versions).with_client_cert_resolver(Arc::new(shown));
     config.resumption = Resumption::disabled();
     Arc::new(config)
 }
@@ -196,17 +216,28 @@ impl ResolvesClientCert for Shown {
 
 /// The same without the client's certificate.
 pub(crate) fn client_builder(
-    authority: &Authority,
+    ca_pem: &str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots
-        .add(CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap())
+        .add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap())
         .unwrap();
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
+}
+
+/// Leaves what a client connects with in a folder, as `ca.pem`, `cert.pem` and `key.pem`.
+pub(crate) fn write_credentials(folder: &Path, world: &World, certificate_pem: &str, private_key_pem: &str) {
+    for (name, text) in [
+        ("ca.pem", world.authority.certificate_pem()),
+        ("cert.pem", certificate_pem),
+        ("key.pem", private_key_pem),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
 }
 
 /// The identity of a certificate.
@@ -215,9 +246,19 @@ pub(crate) fn certificate_id(certificate_pem: &str) -> CertificateId {
 }
 
 /// A registry whose answers a test sets.
-#[derive(Default)]
 pub(crate) struct Gate {
     tables: RwLock<Tables>,
+    /// What a client may do for whom no test has said anything: everything.
+    default: PolicySet,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            tables: RwLock::default(),
+            default: policies(ALLOW),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -288,7 +329,7 @@ impl Doorkeeper for Gate {
                 .policies
                 .get(client_id.as_str())
                 .cloned()
-                .unwrap_or_else(|| policies(ALLOW)),
+                .unwrap_or_else(|| self.default.clone()),
             context: Context {
                 client_id: client_id.as_str().into(),
                 ..Context::default()
