@@ -4,6 +4,7 @@
 
 #[cfg(test)]
 pub(crate) mod arbitrary;
+mod at;
 mod decode;
 mod encode;
 mod pen;

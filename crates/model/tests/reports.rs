@@ -173,6 +173,31 @@ fn what_is_no_report_is_refused_with_the_reason() {
 }
 
 #[test]
+fn a_refusal_names_the_report_whose_header_was_whole() {
+    let cbor = Report::from_json(br#"{"hed":{"rid":71,"v":"1.0"},"met":{"tp":{"pts":[]}}}"#)
+        .unwrap()
+        .to_cbor(KeyStyle::Short);
+    let json = |text: &str| Report::from_json(text.as_bytes()).unwrap_err();
+    for (error, expected) in [
+        (json(r#"{"hed":{"rid":71,"v":"1.0"},"met":{"tp":"#), Some(71)),
+        (json(r#"{"hed":{"rid":71,"v":"1.0"},"met":{}} x"#), Some(71)),
+        (json(r#"{"met":{},"header":{"report_id":71}"#), Some(71)),
+        // Half an id would be another report's.
+        (json(r#"{"hed":{"rid":7"#), None),
+        (json(r#"{"hed":{"rid":71"#), None),
+        (json(r#"{"hed":{"rid":71,"v":"1.0""#), None),
+        (json(r#"{"hed":{"rid":-71},"#), None),
+        (json(r#"{"met":{"#), None),
+        (json(r#"[{"hed":{"rid":71}},"#), None),
+        (json(""), None),
+        (Report::from_cbor(&cbor[..cbor.len() - 1]).unwrap_err(), Some(71)),
+        (Report::from_cbor(&cbor[..8]).unwrap_err(), None),
+    ] {
+        assert_eq!(error.report_id(), expected, "{error}");
+    }
+}
+
+#[test]
 fn bad_custom_values_are_left_out_alone() {
     let report = read(
         r#"{"hed":{"rid":1,"v":"1.0"},"cmet":{"good":[{"number_list":[1,2.5]}],"fw":[{"string_list":["v_1","a b"]}],

@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 /// The version that is written.
 const VERSION: u8 = 1;
 
+/// Room made for a record before it is written: that of a report with some thirty ports and connections.
+const RESERVED_BYTES: usize = 512;
+
 /// What kind of record follows; numbers are never used again for something else.
 mod kind {
     pub(super) const REPORT: u8 = 0;
@@ -51,7 +54,9 @@ pub enum BadRecord {
 impl Stamped {
     /// The record as the log holds it.
     pub fn encode(&self) -> Vec<u8> {
-        let mut pen = Encoder::new(vec![VERSION]);
+        let mut bytes = Vec::with_capacity(RESERVED_BYTES);
+        bytes.push(VERSION);
+        let mut pen = Encoder::new(bytes);
         let written = write(self, &mut pen);
         debug_assert!(written.is_ok(), "writing into memory cannot fail");
         pen.into_writer()

@@ -1,6 +1,6 @@
 //! Answers as an agent reads them: ours, and AWS's own, which names no report when it refuses one.
 
-use crate::report::tree::Tree;
+use crate::report::tree::{Document, Node, Tree};
 use crate::time::Timestamp;
 use crate::topic::Format;
 
@@ -70,16 +70,20 @@ impl Reply {
                 size_bytes: payload.len(),
             });
         }
-        let tree = match format {
-            Format::Json => Tree::from_json(payload),
-            Format::Cbor => Tree::from_cbor(payload),
+        let document = match format {
+            Format::Json => Document::from_json(payload),
+            Format::Cbor => Document::from_cbor(payload),
         }
-        .map_err(|detail| BadReply::Syntax { format, detail })?;
-        let status = text(&tree, "status");
+        .map_err(|unreadable| BadReply::Syntax {
+            format,
+            detail: unreadable.detail,
+        })?;
+        let tree = document.root();
+        let status = text(tree, "status");
         let outcome = match status {
             "ACCEPTED" => Outcome::Accepted,
             "REJECTED" => {
-                let details = member(&tree, "statusDetails").unwrap_or(&Tree::Null);
+                let details = member(tree, "statusDetails");
                 Outcome::Rejected {
                     code: text(details, "ErrorCode").to_owned(),
                     message: text(details, "ErrorMessage").to_owned(),
@@ -91,9 +95,9 @@ impl Reply {
             }
         };
         Ok(Self {
-            thing: text(&tree, "thingName").to_owned(),
-            report_id: whole(&tree, "reportId").and_then(|id| id.try_into().ok()),
-            at: whole(&tree, "timestamp")
+            thing: text(tree, "thingName").to_owned(),
+            report_id: whole(tree, "reportId").and_then(|id| id.try_into().ok()),
+            at: whole(tree, "timestamp")
                 .and_then(|millis| millis.try_into().ok())
                 .map(Timestamp::from_millis),
             outcome,
@@ -101,27 +105,23 @@ impl Reply {
     }
 }
 
-fn member<'t>(tree: &'t Tree<'_>, key: &str) -> Option<&'t Tree<'t>> {
-    let Tree::Map(members) = tree else { return None };
-    members
-        .iter()
-        .rev()
-        .find(|(name, _)| name == key)
+fn member<'t>(tree: Option<Tree<'t>>, key: &str) -> Option<Tree<'t>> {
+    tree?
+        .members()
+        .filter(|(name, _)| *name == key)
+        .last()
         .map(|(_, value)| value)
 }
 
-fn text<'t>(tree: &'t Tree<'_>, key: &str) -> &'t str {
-    match member(tree, key) {
-        Some(Tree::Text(text)) => text,
+fn text<'t>(tree: Option<Tree<'t>>, key: &str) -> &'t str {
+    match member(tree, key).map(Tree::node) {
+        Some(Node::Text(text)) => text,
         _ => "",
     }
 }
 
-fn whole(tree: &Tree<'_>, key: &str) -> Option<i128> {
-    match member(tree, key) {
-        Some(Tree::Whole(number)) => Some(*number),
-        _ => None,
-    }
+fn whole(tree: Option<Tree<'_>>, key: &str) -> Option<i128> {
+    member(tree, key)?.whole()
 }
 
 #[cfg(test)]
