@@ -107,6 +107,20 @@ const QUARANTINE_DOCUMENT: &str =
 const SELECT: &str = "SELECT decision_id, thing, violation_id, response, mirror_group, is_mirrored, mirror_failure, \
                       decided_at, decided_by, released_at, released_by FROM decision";
 
+impl NewDecision {
+    /// All that the door may have to read again because of such a decision: for whoever finds it taken, and cannot know
+    /// whether the door was told.
+    pub fn scopes(&self) -> Vec<AccessScope> {
+        let mut scopes = vec![AccessScope::Quarantine(self.thing.clone())];
+        if let Some(group) = &self.group {
+            scopes.extend(PolicyName::from_str(QUARANTINE_POLICY).ok().map(AccessScope::Policy));
+            scopes.push(AccessScope::Group(group.clone()));
+            scopes.extend(ThingName::from_str(self.thing.as_str()).ok().map(AccessScope::Thing));
+        }
+        scopes
+    }
+}
+
 impl Db {
     /// Decides to keep a device out, in force when this returns. `None` when this response has met this violation before,
     /// whatever became of it.

@@ -104,21 +104,37 @@ impl Tx {
             .map(drop)
     }
 
-    /// Writes the outbox and makes everything durable; then the outbox' signal moves.
+    /// Writes the outbox and makes everything durable; then the outbox' signal moves, also when whoever waits for this goes
+    /// away while the database is at it.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         let end = outbox::write(&mut self).await?;
-        match self.inner {
-            Inner::Sqlite(tx) => tx.commit().await,
-            Inner::Postgres(tx) => tx.commit().await,
-        }
-        .map_err(StoreError::from_sql)?;
-        if let (Some(end), Some(announce)) = (end, self.announce) {
+        let (Some(end), Some(announce)) = (end, self.announce) else {
+            return self.inner.commit().await;
+        };
+        let inner = self.inner;
+        // A commit that has begun cannot be taken back: dropped half-way, it would be made and never be told.
+        let commit = tokio::spawn(async move {
+            inner.commit().await?;
             announce.send_if_modified(|last| {
                 let moves = *last < end;
                 *last = end.max(*last);
                 moves
             });
+            Ok(())
+        });
+        // Only a runtime that shuts down ends it early.
+        commit
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed)))
+    }
+}
+
+impl Inner {
+    async fn commit(self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
         }
-        Ok(())
+        .map_err(StoreError::from_sql)
     }
 }

@@ -1,5 +1,7 @@
 //! The outbox: in order of commits, at least once, bounded.
 
+use std::time::Duration;
+
 use picket_store::{Db, OutboxItem};
 
 use crate::effects::{raised, write};
@@ -62,6 +64,38 @@ async fn transactions_at_the_same_time_leave_no_gaps() {
         }
         let config = db.judging_config(80).await.unwrap().unwrap();
         assert_eq!(config.custom_metrics.len(), 80);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_caller_went_away_is_told_of_all_the_same() {
+    on_each(async |db: Db| {
+        let signal = db.outbox_signal();
+        let kind = picket_model::metric::CustomMetricType::Number;
+        let at = picket_model::time::Timestamp::from_millis(1);
+        let mut n_made = 0;
+        for n in 0..120_u16 {
+            let name = format!("m{n}").parse().unwrap();
+            let reads = async {
+                for _ in 0..n % 40 {
+                    db.cursor("pipeline").await.unwrap();
+                }
+            };
+            tokio::select! {
+                biased;
+                () = reads => {}
+                _ = db.create_custom_metric(&name, kind, None, at) => {}
+            }
+            // Takes its turn after what may still be going on.
+            db.move_cursor("stranger", 1).await.unwrap();
+            let made = db.outbox_after(n_made, 10).await.unwrap();
+            n_made = made.last().map_or(n_made, |&(seq, _)| seq);
+            let mut signal = signal.clone();
+            let told = tokio::time::timeout(Duration::from_secs(60), signal.wait_for(|end| n_made <= *end)).await;
+            assert!(told.is_ok(), "item {n_made} is in the outbox, and nobody is told");
+        }
+        assert!(0 < n_made && n_made < 120, "some were made and some not: {n_made}");
     })
     .await;
 }
