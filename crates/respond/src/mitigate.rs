@@ -137,7 +137,7 @@ impl Mitigator {
             }
             // Decided before; but whoever did may have stopped before the sessions were cut.
             None if self.db.is_quarantined(&new.thing).await? => {
-                self.enforcer.enforce(vec![AccessScope::Quarantine(new.thing)]).await;
+                self.enforcer.enforce(new.scopes()).await;
             }
             None => {}
         }
