@@ -43,6 +43,9 @@ impl Handle {
     /// Asks the doorkeeper again for the named live sessions; those that may not be are cut. When this is done, no packet
     /// of a named session is handled, and no message leaves for it, by the rights of before. A session that connects
     /// meanwhile is asked about by itself.
+    ///
+    /// What left before is not called back: at most 64 KiB of a session that is not cut, and what TLS and the operating
+    /// system hold.
     pub async fn recheck(&self, whose: Recheck) {
         let named = match whose {
             Recheck::All => self.shared.table.all_live(),

@@ -299,3 +299,37 @@ impl Drop for Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_are_counted_per_site_until_they_are_over() {
+        let limits = Limits {
+            n_handshakes_per_address_max: 2,
+            ..Limits::default()
+        };
+        let handshakes = Arc::new(Handshakes::new(&limits));
+        let mut turns = Vec::new();
+        for (address, is_begun) in [
+            ("192.0.2.1", true),
+            ("192.0.2.1", true),
+            ("192.0.2.1", false),
+            ("192.0.2.2", true),
+            ("2001:db8::1", true),
+            ("2001:db8::2:1", true),
+            ("2001:db8::3:0:0:1", false), // the same /64
+            ("2001:db8:0:1::1", true),
+        ] {
+            let place = Arc::clone(&handshakes.places).try_acquire_owned().unwrap();
+            let turn = Handshakes::begin(&handshakes, address.parse().unwrap(), place);
+            assert_eq!(turn.is_some(), is_begun, "{address}");
+            turns.extend(turn);
+        }
+        assert_eq!(handshakes.places.available_permits(), limits.n_handshakes_max - 6);
+        turns.clear();
+        assert_eq!(handshakes.places.available_permits(), limits.n_handshakes_max);
+        assert!(handshakes.by_address.lock().unwrap().is_empty());
+    }
+}

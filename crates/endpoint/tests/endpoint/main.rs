@@ -13,6 +13,7 @@ mod clients;
 mod hostile;
 mod limits;
 mod memory;
+mod races;
 mod raw;
 mod reports;
 mod sessions;

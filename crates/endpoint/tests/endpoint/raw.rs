@@ -19,6 +19,7 @@ pub(crate) const V5: u8 = 5;
 /// A TLS connection and the bytes on it.
 pub(crate) struct Raw {
     link: Link<TlsStream<TcpStream>>,
+    is_broken: bool,
     version: u8,
 }
 
@@ -82,6 +83,7 @@ impl Raw {
         let stream = within("TLS", TlsConnector::from(Arc::clone(tls)).connect(name, tcp)).await?;
         Ok(Self {
             link: Link::new(stream),
+            is_broken: false,
             version,
         })
     }
@@ -101,12 +103,18 @@ impl Raw {
         (raw, ack)
     }
 
+    /// Whether the server has been found to have closed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
     /// Sends bytes; that the server has closed shows when it is read.
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         self.link.outbound.extend_from_slice(bytes);
         while !self.link.is_sent() {
             if within("sent", self.link.progress(false)).await.is_err() {
                 self.link.outbound.clear();
+                self.is_broken = true;
                 return;
             }
         }

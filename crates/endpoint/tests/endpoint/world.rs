@@ -349,7 +349,7 @@ pub(crate) struct Log {
 struct LogState {
     mood: Mood,
     submitted: Vec<Submission>,
-    held: Vec<oneshot::Sender<Verdict>>,
+    held: Vec<(Bytes, oneshot::Sender<Verdict>)>,
 }
 
 /// What the log does with the next submissions.
@@ -381,11 +381,16 @@ impl Log {
         self.state.lock().unwrap().held.len()
     }
 
-    /// Answers the submission that waits at this place.
-    pub(crate) fn answer(&self, at: usize, verdict: Verdict) {
-        let held = self.state.lock().unwrap().held.remove(at);
+    pub(crate) fn forget(&self) {
+        self.state.lock().unwrap().submitted.clear();
+    }
+
+    /// Answers the submission that waits at this place; says its payload.
+    pub(crate) fn answer(&self, at: usize, verdict: Verdict) -> Bytes {
+        let (payload, held) = self.state.lock().unwrap().held.remove(at);
         // A session that has gone does not take it.
         let _ = held.send(verdict);
+        payload
     }
 }
 
@@ -393,6 +398,7 @@ impl Inbox for Log {
     fn submit(&self, submission: Submission) -> Pending {
         let mut state = self.state.lock().unwrap();
         let topic = submission.topic.to_string();
+        let payload = Bytes::copy_from_slice(&submission.payload);
         state.submitted.push(submission);
         match state.mood {
             Mood::Accepts => Pending::Ready(verdict(Outcome::Settled, &topic, "accepted")),
@@ -400,7 +406,7 @@ impl Inbox for Log {
             Mood::IsFull => Pending::Ready(verdict(Outcome::NotStored, &topic, "rejected")),
             Mood::Holds => {
                 let (sender, later) = oneshot::channel();
-                state.held.push(sender);
+                state.held.push((payload, sender));
                 Pending::Later(later)
             }
             Mood::Forgets => Pending::Later(oneshot::channel().1),
