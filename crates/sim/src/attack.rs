@@ -31,17 +31,23 @@ pub(crate) struct Running {
 /// Begins what needs no MQTT, and says what is done.
 pub(crate) async fn start(order: &Order) -> io::Result<Running> {
     let mut tasks = JoinSet::new();
-    let detail = match order.attack {
-        Attack::Payload => format!(
-            "publishes {} random characters instead of temperatures",
-            reading::N_CHARACTERS
-        ),
-        Attack::Flood => format!("publishes {} messages a second", order.n_messages_per_sec),
-        Attack::Exfiltrate => exfiltrate(order.n_bytes.min(N_BYTES_MAX), &mut tasks).await?,
-        Attack::Backdoor => backdoor(order.port, &mut tasks).await?,
-        Attack::Scan => scan(order.n_remotes.min(N_REMOTES_MAX), &mut tasks).await?,
-    };
-    Ok(Running { detail, _tasks: tasks })
+    let mut details = Vec::new();
+    for attack in &order.attacks {
+        details.push(match attack {
+            Attack::Payload => format!(
+                "publishes {} random characters instead of temperatures",
+                reading::N_CHARACTERS
+            ),
+            Attack::Flood => format!("publishes {} messages a second", order.n_messages_per_sec),
+            Attack::Exfiltrate => exfiltrate(order.n_bytes.min(N_BYTES_MAX), &mut tasks).await?,
+            Attack::Backdoor => backdoor(order.port, &mut tasks).await?,
+            Attack::Scan => scan(order.n_remotes.min(N_REMOTES_MAX), &mut tasks).await?,
+        });
+    }
+    Ok(Running {
+        detail: details.join(", "),
+        _tasks: tasks,
+    })
 }
 
 /// The receiving end is this process too: nothing leaves the machine.
@@ -121,7 +127,7 @@ mod tests {
     fn order(attack: Attack) -> Order {
         Order {
             at_millis: 0,
-            attack,
+            attacks: vec![attack],
             until_millis: 0,
             port: 0,
             n_bytes: 100_000,
@@ -173,6 +179,25 @@ mod tests {
     async fn a_scan_connects_and_stays() {
         let running = start(&order(Attack::Scan)).await.unwrap();
         assert_eq!(running.detail, "is connected to 20 addresses in 127.0.0.0/8");
+    }
+
+    #[tokio::test]
+    async fn several_attacks_are_one_compromise() {
+        let order = Order {
+            attacks: vec![Attack::Payload, Attack::Scan, Attack::Backdoor],
+            ..order(Attack::Payload)
+        };
+        let running = start(&order).await.unwrap();
+        let details: Vec<&str> = running.detail.split(", ").collect();
+        assert_eq!(
+            details[..2],
+            [
+                "publishes 3000 random characters instead of temperatures",
+                "is connected to 20 addresses in 127.0.0.0/8"
+            ]
+        );
+        let door: SocketAddr = details[2].strip_prefix("listens on ").unwrap().parse().unwrap();
+        TcpStream::connect(door).await.unwrap();
     }
 
     #[tokio::test]

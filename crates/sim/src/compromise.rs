@@ -15,9 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Options {
     #[command(flatten)]
     state: state::DeviceOptions,
-    /// What the intruder does
-    #[arg(long, value_enum)]
-    attack: Attack,
+    /// What the intruder does; may be given several times, and then all of it is done at once
+    #[arg(long = "attack", value_enum, required = true, value_name = "ATTACK")]
+    attacks: Vec<Attack>,
     /// When it ends by itself
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=attack::DURATION_SECS_MAX), value_name = "SECONDS")]
     duration_secs: u64,
@@ -46,7 +46,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let at_millis = clock::now().millis();
     let order = Order {
         at_millis,
-        attack: options.attack,
+        attacks: options.attacks,
         until_millis: at_millis.saturating_add(i64::try_from(options.duration_secs)?.saturating_mul(1000)),
         port: options.port,
         n_bytes: options.bytes,

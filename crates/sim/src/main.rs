@@ -134,6 +134,8 @@ mod tests {
             ),
             ("compromise -d SensorDevice03 --attack flood --rate 100000", false),
             ("compromise -d SensorDevice03 --attack phish", false),
+            ("compromise -d SensorDevice03", false),
+            ("compromise -d SensorDevice03 --attack payload --attack backdoor", true),
             ("heal -d SensorDevice03", true),
             ("status -d SensorDevice03 --json", true),
             ("stop -d SensorDevice03", true),

@@ -25,8 +25,8 @@ pub(crate) enum Attack {
 pub(crate) struct Order {
     /// When it was told so, epoch milliseconds; names the order.
     pub(crate) at_millis: i64,
-    /// What to do.
-    pub(crate) attack: Attack,
+    /// What to do, all of it at once.
+    pub(crate) attacks: Vec<Attack>,
     /// When it ends by itself, epoch milliseconds.
     pub(crate) until_millis: i64,
     /// Where a backdoor listens; 0 takes any port.
@@ -40,6 +40,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// Whether this attack is part of it.
+    pub(crate) fn has(&self, attack: Attack) -> bool {
+        self.attacks.contains(&attack)
+    }
+
     /// Whether it still holds.
     pub(crate) fn holds_at(&self, now: Timestamp) -> bool {
         now.millis() < self.until_millis
@@ -79,8 +84,8 @@ pub(crate) enum Connection {
 pub(crate) struct Compromise {
     /// The order's time.
     pub(crate) at_millis: i64,
-    /// The attack.
-    pub(crate) attack: Attack,
+    /// The attacks.
+    pub(crate) attacks: Vec<Attack>,
     /// In words, with addresses and numbers.
     pub(crate) detail: String,
     /// Whether it could not be done.

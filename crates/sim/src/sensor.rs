@@ -128,10 +128,10 @@ impl Sensor {
             Err(err) => (None, format!("cannot do it: {err}")),
         };
         log(&format!("compromised: {detail}"));
-        let (attack, at_millis, is_failed) = (order.attack, order.at_millis, running.is_none());
+        let (attacks, at_millis, is_failed) = (order.attacks.clone(), order.at_millis, running.is_none());
         self.status.borrow_mut().compromise = Some(Compromise {
             at_millis,
-            attack,
+            attacks,
             detail,
             is_failed,
         });
@@ -229,9 +229,10 @@ impl Sensor {
     }
 
     fn reading(&self, order: Option<&Order>, random: &mut fastrand::Rng) -> String {
-        match order.map(|order| order.attack) {
-            Some(Attack::Payload) => reading::characters(random),
-            _ => reading::temperature(random),
+        if order.is_some_and(|order| order.has(Attack::Payload)) {
+            reading::characters(random)
+        } else {
+            reading::temperature(random)
         }
     }
 
@@ -248,7 +249,7 @@ impl Sensor {
 
 /// The beat of a flood; `None` when there is none.
 fn flood_beat(order: Option<&Order>) -> Option<Interval> {
-    let order = order.filter(|order| order.attack == Attack::Flood)?;
+    let order = order.filter(|order| order.has(Attack::Flood))?;
     let per_sec = order.n_messages_per_sec.clamp(1, attack::N_MESSAGES_PER_SEC_MAX);
     Some(tokio::time::interval(Duration::from_secs(1) / u32::from(per_sec)))
 }
