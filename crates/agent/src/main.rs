@@ -97,7 +97,8 @@ fn report_for_ever(settings: &Settings) -> anyhow::Result<()> {
         let path = settings.private_key.display();
         log::line(format_args!("others can read the private key: use chmod 600 {path}"));
     }
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let stopped = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
         let shutdown = async {
@@ -108,7 +109,10 @@ fn report_for_ever(settings: &Settings) -> anyhow::Result<()> {
         };
         send::run(settings, tls, shutdown).await;
         Ok(())
-    })
+    });
+    // Without this a look-up of the server's name that nobody answers would hold up the end by many seconds.
+    runtime.shutdown_background();
+    stopped
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

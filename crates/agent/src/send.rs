@@ -51,7 +51,7 @@ pub(crate) async fn run(settings: &Settings, tls: Arc<ClientConfig>, shutdown: i
             },
             Err(error) => error.into(),
         };
-        agent.tell(State::from(&why), format_args!("{why}; trying again"));
+        agent.tell(format!("{why}; trying again"));
         let wait = agent.backoff.wait(backoff::chance());
         tokio::select! {
             () = &mut shutdown => return,
@@ -69,20 +69,12 @@ struct Agent<'a> {
     reporter: Reporter,
     due: Interval,
     backoff: Backoff,
-    told: State,
+    /// What the operator was told last; the same is not told twice in a row.
+    told: String,
+    /// Whether the server's answers are heard: not if policy forbids to subscribe to them.
+    has_answers: bool,
     sampled: Instant,
     troubles: Vec<String>,
-}
-
-/// What the operator was told last; the same is not told twice in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Starting,
-    Reporting,
-    Refused,
-    Unreachable,
-    Untrusted,
-    Cut,
 }
 
 /// Why nothing is reported now.
@@ -112,7 +104,8 @@ impl<'a> Agent<'a> {
             reporter: Reporter::new(settings.shape),
             due,
             backoff: Backoff::new(settings.interval),
-            told: State::Starting,
+            told: String::new(),
+            has_answers: true,
             sampled: Instant::now(),
             troubles: Vec::new(),
         }
@@ -174,7 +167,7 @@ impl<'a> Agent<'a> {
         }
     }
 
-    async fn subscribe(&self, client: &Client) -> Result<(), Down> {
+    async fn subscribe(&mut self, client: &Client) -> Result<(), Down> {
         let filters = [
             (self.accepted.as_str(), Qos::AtLeastOnce),
             (self.rejected.as_str(), Qos::AtLeastOnce),
@@ -183,12 +176,14 @@ impl<'a> Agent<'a> {
             .await
             .map_err(|_| Down::Unanswered("subscribe"))?
             .map_err(|_| Down::Ended(Ended::Closed))?;
-        if granted.iter().any(Option::is_none) && self.told != State::Reporting {
+        let has_answers = granted.iter().all(Option::is_some);
+        if self.has_answers && !has_answers {
             log::line(format_args!(
                 "answers are not allowed: policy refuses to subscribe to {} or {}",
                 self.accepted, self.rejected
             ));
         }
+        self.has_answers = has_answers;
         Ok(())
     }
 
@@ -248,10 +243,8 @@ impl<'a> Agent<'a> {
         let DefenderTopic { thing, format, .. } = &self.settings.topic;
         let (host, port) = (self.settings.server.name.to_str(), self.settings.server.port);
         let secs = self.settings.interval.as_secs();
-        self.tell(
-            State::Reporting,
-            format_args!("reporting for {thing} to {host} port {port}, {format}, every {secs} s"),
-        );
+        let message = format!("reporting for {thing} to {host} port {port}, {format}, every {secs} s");
+        self.tell(message);
     }
 
     fn hear(&mut self, message: &Message) {
@@ -277,10 +270,10 @@ impl<'a> Agent<'a> {
         }
     }
 
-    fn tell(&mut self, state: State, message: fmt::Arguments<'_>) {
-        if self.told != state {
-            log::line(message);
-            self.told = state;
+    fn tell(&mut self, message: String) {
+        if self.told != message {
+            log::line(format_args!("{message}"));
+            self.told = message;
         }
     }
 }
@@ -320,17 +313,6 @@ impl fmt::Display for InWords<'_> {
 impl From<ConnectError> for Down {
     fn from(error: ConnectError) -> Self {
         Self::Connect(error)
-    }
-}
-
-impl From<&Down> for State {
-    fn from(down: &Down) -> Self {
-        match down {
-            Down::Connect(ConnectError::Tcp { .. } | ConnectError::Timeout { .. }) => Self::Unreachable,
-            Down::Connect(ConnectError::Tls(_) | ConnectError::ServerName { .. }) => Self::Untrusted,
-            Down::Connect(_) => Self::Refused,
-            Down::Ended(_) | Down::Unanswered(_) => Self::Cut,
-        }
     }
 }
 

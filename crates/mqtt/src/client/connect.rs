@@ -1,5 +1,7 @@
 //! From options to a connection that the server has accepted.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,14 +9,18 @@ use rmqtt_codec::types::{MQTT_LEVEL_311, Protocol};
 use rmqtt_codec::v3;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::codec::{Decoder, Encoder};
 
 use super::driver::{Driver, N_COMMANDS_MAX, N_MESSAGES_MAX, PACKET_SIZE_BYTES_MAX};
 use super::{Client, ConnectError, ConnectOptions, Ended, Incoming};
 use crate::link::{Link, Progress};
+
+/// The most addresses of a host that are tried.
+const N_ADDRESSES_MAX: usize = 8;
 
 impl Client {
     /// Connects. The TLS configuration brings the provider, the roots, our certificate, and ALPN if any.
@@ -27,7 +33,7 @@ impl Client {
     ) -> Result<(Self, Incoming), ConnectError> {
         let after = options.connect_timeout;
         // Boxed: a handshake's state is large, and callers would carry it in their own futures.
-        match tokio::time::timeout(after, Box::pin(connect(options, tls))).await {
+        match timeout(after, Box::pin(connect(options, tls))).await {
             Ok(connected) => connected,
             Err(_) => Err(ConnectError::Timeout { after }),
         }
@@ -43,7 +49,12 @@ async fn connect(options: &ConnectOptions, tls: Arc<rustls::ClientConfig>) -> Re
         port: options.port,
         source,
     };
-    let tcp = TcpStream::connect((options.host.as_str(), options.port))
+    let addresses: Vec<SocketAddr> = lookup_host((options.host.as_str(), options.port))
+        .await
+        .map_err(tcp_error)?
+        .take(N_ADDRESSES_MAX)
+        .collect();
+    let tcp = first_to_answer(&addresses, options.connect_timeout)
         .await
         .map_err(tcp_error)?;
     tcp.set_nodelay(true).map_err(tcp_error)?;
@@ -52,6 +63,25 @@ async fn connect(options: &ConnectOptions, tls: Arc<rustls::ClientConfig>) -> Re
         .await
         .map_err(ConnectError::Tls)?;
     greet(Link::new(stream), options).await
+}
+
+/// Tries one address after the other, and leaves each but the last in time for the others: a host may have an address
+/// that never answers, as with IPv6 that leads nowhere.
+async fn first_to_answer(addresses: &[SocketAddr], patience: Duration) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + patience;
+    let mut rest = addresses;
+    while let [address, others @ ..] = rest {
+        if others.is_empty() {
+            return TcpStream::connect(address).await;
+        }
+        let n_left = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let share = deadline.saturating_duration_since(Instant::now()) / n_left;
+        if let Ok(Ok(stream)) = timeout(share, TcpStream::connect(address)).await {
+            return Ok(stream);
+        }
+        rest = others;
+    }
+    Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// Speaks CONNECT over an open stream, and starts the task that owns it from then on.
@@ -130,6 +160,7 @@ mod tests {
     use bytes::BytesMut;
     use rmqtt_codec::types::QoS;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
     use crate::Qos;
@@ -171,6 +202,38 @@ mod tests {
         ] {
             let (refused, _script) = connected(answer).await;
             assert_eq!(refused.unwrap_err().to_string(), expected, "{answer:?}");
+        }
+    }
+
+    /// A listener whose queue is full, so that the kernel answers nobody who connects, and what fills it.
+    async fn silent() -> (TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            queue.push(stream.unwrap());
+        }
+        (listener, queue)
+    }
+
+    #[tokio::test]
+    async fn addresses_that_lead_nowhere_leave_time_for_the_others() {
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good_at = good.local_addr().unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gone_at = gone.local_addr().unwrap();
+        drop(gone);
+        let (silent, _queue) = silent().await;
+        let silent_at = silent.local_addr().unwrap();
+        for addresses in [&[good_at][..], &[gone_at, good_at], &[silent_at, good_at, gone_at]] {
+            let stream = first_to_answer(addresses, Duration::from_secs(3)).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), good_at, "{addresses:?}");
+        }
+        for addresses in [&[][..], &[gone_at], &[silent_at, gone_at]] {
+            let refused = first_to_answer(addresses, Duration::from_millis(100)).await;
+            assert!(refused.is_err(), "{addresses:?}");
         }
     }
 
