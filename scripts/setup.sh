@@ -18,6 +18,8 @@ need mosquitto mosquitto /usr/sbin/mosquitto
 need mosquitto-clients mosquitto_pub
 need postgresql '/usr/lib/postgresql/*/bin/initdb'
 need openssl openssl
+need iproute2 ip /usr/sbin/ip
+need util-linux unshare
 
 if ((${#missing[@]})); then
     if ((EUID == 0)) && command -v apt-get >/dev/null; then

@@ -142,10 +142,12 @@ impl Server {
         let ports = (mqtt_addr.port(), mqtt_alpn_port);
         let state = core.api_state(authority, ring, Arc::clone(&live), engines, ports);
 
-        let work = core.work(lanes, &live, gateway)?;
+        let carried = feed::Carried::new(0);
+        let router = feed::answer_when_carried(picket_api::router(state), &core.db, &carried);
+        let work = core.work(lanes, &live, gateway, carried)?;
         let mut doors = Stage::new();
         doors.spawn(|shutdown| endpoint.run(over(shutdown)));
-        doors.spawn(|shutdown| serve_api(api_listener, state, shutdown, core.failed.clone()));
+        doors.spawn(|shutdown| serve_api(api_listener, router, shutdown, core.failed.clone()));
         tracing::info!(api = %api_addr, mqtt = %mqtt_addr, data = %core.config.data.display(), "serving");
         Ok(Self {
             api_addr,
@@ -361,6 +363,7 @@ impl Core {
         lanes: Vec<(Lane<SqliteLog>, KeptLane)>,
         live: &Arc<LiveSessions>,
         gateway: Arc<Gateway>,
+        carried: feed::Carried,
     ) -> anyhow::Result<Stage> {
         let mut work = Stage::new();
         let (lanes, kept): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
@@ -382,7 +385,15 @@ impl Core {
             log_age_max: self.config.log_age_max,
         };
         work.spawn(|shutdown| keeper.run(shutdown));
-        work.spawn(|shutdown| feed::run(self.db.clone(), self.writer.clone(), self.config.n_partitions, shutdown));
+        work.spawn(|shutdown| {
+            feed::run(
+                self.db.clone(),
+                self.writer.clone(),
+                self.config.n_partitions,
+                carried,
+                shutdown,
+            )
+        });
         let clock = Arc::clone(&self.clock);
         let enforcer = Arc::clone(live);
         let now = Arc::new(move || clock.now());
@@ -449,11 +460,11 @@ async fn follow_clock(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>
 
 async fn serve_api(
     listener: TcpListener,
-    state: ApiState,
+    router: axum::Router,
     shutdown: watch::Receiver<bool>,
     failed: mpsc::Sender<anyhow::Error>,
 ) {
-    let served = axum::serve(listener, picket_api::router(state)).with_graceful_shutdown(over(shutdown));
+    let served = axum::serve(listener, router).with_graceful_shutdown(over(shutdown));
     if let Err(error) = served.await {
         // The first reason is enough.
         let _ = failed.try_send(anyhow::Error::from(error).context("the API cannot go on listening"));

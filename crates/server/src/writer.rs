@@ -29,6 +29,9 @@ pub(crate) struct LogWriter {
 /// Called once with the record's stamp when the record is durable, or with the news that it is not.
 pub(crate) type Done = Box<dyn FnOnce(Result<Timestamp, NotStored>) + Send>;
 
+/// The stamp of a record, once it is durable.
+pub(crate) type Durable = oneshot::Receiver<Result<Timestamp, NotStored>>;
+
 struct Entry {
     partition: PartitionId,
     record: Record,
@@ -77,20 +80,23 @@ impl LogWriter {
 
     /// Writes a record of the server's own, waiting for its turn.
     pub(crate) async fn write(&self, partition: PartitionId, record: Record) -> Result<Timestamp, NotStored> {
+        self.enqueue(partition, record).await?.await.unwrap_or(Err(NotStored))
+    }
+
+    /// The same without waiting for the disk: the record has its place in the order, and the answer comes later.
+    pub(crate) async fn enqueue(&self, partition: PartitionId, record: Record) -> Result<Durable, NotStored> {
         let (answer, durable) = oneshot::channel();
-        // Whoever no longer waits does not need the answer.
         let done: Done = Box::new(|outcome| {
+            // Whoever no longer waits does not need the answer.
             let _ = answer.send(outcome);
         });
-        self.entries
-            .send(Entry {
-                partition,
-                record,
-                done,
-            })
-            .await
-            .map_err(|_| NotStored)?;
-        durable.await.unwrap_or(Err(NotStored))
+        let entry = Entry {
+            partition,
+            record,
+            done,
+        };
+        self.entries.send(entry).await.map_err(|_| NotStored)?;
+        Ok(durable)
     }
 }
 

@@ -1,14 +1,6 @@
 //! A fleet for end-to-end tests: real binaries, an own directory, ports of the kernel's choosing; everything ends with
 //! the value.
 
-#![expect(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "a harness shared by several test binaries, each of which uses a part of it; a failed step fails the test"
-)]
-
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -71,16 +63,35 @@ impl Fleet {
         words.push(binary("picket").to_str().unwrap().to_owned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("serve").arg("--config").arg(&config);
-        command.env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID).env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
-        command.env("PICKET_LOG", std::env::var("PICKET_LOG").unwrap_or_else(|_| "info".to_owned()));
-        let log = std::fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        command
+            .env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        command.env(
+            "PICKET_LOG",
+            std::env::var("PICKET_LOG").unwrap_or_else(|_| "info".to_owned()),
+        );
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("server.log"))
+            .unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.starts_with("ready ") {
             line.clear();
             let n_bytes = stdout.read_line(&mut line).unwrap();
-            assert_ne!(n_bytes, 0, "the server ended before it was ready:\n{}", self.server_log());
+            assert_ne!(
+                n_bytes,
+                0,
+                "the server ended before it was ready:\n{}",
+                self.server_log()
+            );
         }
         let address = |key: &str| {
             let word = line.split_whitespace().find_map(|word| word.strip_prefix(key)).unwrap();
@@ -106,12 +117,12 @@ impl Fleet {
             assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
             let ended = || server.try_wait().unwrap();
             let status = eventually("the server ends after SIGTERM", ended);
-            assert!(status.success(), "the server ended with {status}:\n{}", self.server_log());
+            assert!(
+                status.success(),
+                "the server ended with {status}:\n{}",
+                self.server_log()
+            );
         }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.server.as_ref().unwrap().id()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -134,7 +145,11 @@ impl Fleet {
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let output = self.try_cli(arguments);
         let talk = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "picket {arguments:?}: {talk}\n{}", self.server_log());
+        assert!(
+            output.status.success(),
+            "picket {arguments:?}: {talk}\n{}",
+            self.server_log()
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -174,13 +189,120 @@ impl Fleet {
         let certificate_id = made["certificateId"].as_str().unwrap().to_owned();
         self.cli(&["certificate", "attach", &certificate_id, thing]);
         if !self.try_cli(&["policy", "show", "AllowAll"]).status.success() {
-            let document = self.path("allow-all.json");
-            let text = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#;
-            std::fs::write(&document, text).unwrap();
-            self.cli(&["policy", "create", "AllowAll", document.to_str().unwrap()]);
+            self.policy(
+                "AllowAll",
+                r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#,
+            );
         }
         self.cli(&["policy", "attach", "AllowAll", &certificate_id]);
-        Device { thing: thing.to_owned(), folder, certificate_id }
+        Device {
+            thing: thing.to_owned(),
+            folder,
+            certificate_id,
+        }
+    }
+
+    /// Creates a policy.
+    pub(crate) fn policy(&self, name: &str, document: &str) {
+        let file = self.path(&format!("policy-{name}.json"));
+        std::fs::write(&file, document).unwrap();
+        self.cli(&["policy", "create", name, file.to_str().unwrap()]);
+    }
+
+    /// The violation events of the last day, newest first: (thing, behavior, event).
+    pub(crate) fn events(&self) -> Vec<(String, String, String)> {
+        let answer = self.json(&["violation", "events"]);
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        answer["violationEvents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| {
+                (
+                    text(&event["thingName"]),
+                    text(&event["behavior"]["name"]),
+                    text(&event["violationEventType"]),
+                )
+            })
+            .collect()
+    }
+
+    /// Whether this behavior of the thing is in alarm now.
+    pub(crate) fn is_in_alarm(&self, thing: &str, behavior: &str) -> bool {
+        self.violation_of(thing, behavior).is_some()
+    }
+
+    /// The id of the open violation of this behavior by the thing.
+    pub(crate) fn violation_of(&self, thing: &str, behavior: &str) -> Option<String> {
+        let answer = self.json(&["violation", "list", "--thing", thing]);
+        let found = answer["activeViolations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|item| item["behavior"]["name"] == behavior)?;
+        Some(found["violationId"].as_str().unwrap().to_owned())
+    }
+
+    /// Our agent for the device's thing, reporting every second.
+    pub(crate) fn agent(&self, device: &Device, options: &[&str]) -> Process {
+        let mut command = Command::new(binary("picket-agent"));
+        command.args([
+            "-e",
+            "localhost",
+            "--port",
+            &self.mqtt.port().to_string(),
+            "-i",
+            "1",
+            "--count-loopback",
+        ]);
+        command
+            .arg("-r")
+            .arg(self.ca())
+            .arg("-c")
+            .arg(device.certificate())
+            .arg("-k")
+            .arg(device.key());
+        command.args(["-id", &device.thing, "-t", &device.thing]).args(options);
+        Process::start(command)
+    }
+
+    /// One of mosquitto's clients, as the device.
+    pub(crate) fn mosquitto(&self, program: &str, device: &Device, client_id: &str, options: &[&str]) -> Command {
+        // They say line by line what happens, also into a pipe.
+        let mut command = Command::new("stdbuf");
+        command.args([
+            "-oL",
+            program,
+            "-h",
+            "localhost",
+            "-p",
+            &self.mqtt.port().to_string(),
+            "-i",
+            client_id,
+        ]);
+        command
+            .arg("--cafile")
+            .arg(self.ca())
+            .arg("--cert")
+            .arg(device.certificate())
+            .arg("--key")
+            .arg(device.key());
+        command.args(options);
+        command
+    }
+
+    /// A receiver of alerts, with its address.
+    pub(crate) fn webhook(&self) -> (Process, SocketAddr) {
+        let mut command = Command::new(binary("picket"));
+        command.args(["webhook", "listen", "--listen", "127.0.0.1:0"]);
+        let receiver = Process::start(command);
+        receiver.says("ready ");
+        let address = receiver
+            .said()
+            .lines()
+            .find_map(|line| line.strip_prefix("ready ")?.parse().ok())
+            .unwrap();
+        (receiver, address)
     }
 
     /// Creates a profile of one behavior and attaches it to all things.
@@ -227,7 +349,12 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` and gathers both of its outputs.
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         gather(child.stdout.take().unwrap(), Arc::clone(&said));
         gather(child.stderr.take().unwrap(), Arc::clone(&said));
@@ -241,11 +368,8 @@ impl Process {
     /// Waits until the process has said something that contains `words`.
     pub(crate) fn says(&self, words: &str) {
         let said = || self.said().contains(words).then_some(());
-        wait(&format!("{words:?} is said"), PATIENCE, said).unwrap_or_else(|what| panic!("{what}; said so far:\n{}", self.said()));
-    }
-
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        wait(&format!("{words:?} is said"), PATIENCE, said)
+            .unwrap_or_else(|what| panic!("{what}; said so far:\n{}", self.said()));
     }
 }
 
@@ -287,7 +411,11 @@ fn wait<T>(what: &str, patience: Duration, mut fact: impl FnMut() -> Option<T>) 
 /// One of the project's binaries, built by the same profile as this test.
 pub(crate) fn binary(name: &str) -> PathBuf {
     let path = profile_folder().join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins`", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace --bins`",
+        path.display()
+    );
     path
 }
 
@@ -299,7 +427,11 @@ pub(crate) fn python() -> PathBuf {
 }
 
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .to_owned()
 }
 
 fn profile_folder() -> PathBuf {
@@ -308,17 +440,28 @@ fn profile_folder() -> PathBuf {
 }
 
 /// Builds the binaries once per test process, so that no test ever runs against yesterday's.
-fn built() {
+pub(crate) fn built() {
     static BUILT: Once = Once::new();
+    if crate::own_network::is_inside() {
+        return;
+    }
     BUILT.call_once(|| {
         let target = profile_folder().parent().unwrap().to_owned();
         let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"]).arg(target);
-        assert!(command.current_dir(root()).status().unwrap().success(), "the binaries do not build");
+        command
+            .args(["build", "--quiet", "--locked", "--workspace", "--bins", "--target-dir"])
+            .arg(target);
+        assert!(
+            command.current_dir(root()).status().unwrap().success(),
+            "the binaries do not build"
+        );
     });
 }
 
-#[expect(clippy::print_stderr, reason = "what the server said belongs beside the failure of a test")]
+#[expect(
+    clippy::print_stderr,
+    reason = "what the server said belongs beside the failure of a test"
+)]
 fn eprint_log(log: &str) {
     eprintln!("--- the server said:\n{log}---");
 }

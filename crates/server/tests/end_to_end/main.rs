@@ -1,0 +1,16 @@
+//! The whole of it, as users have it: real binaries, real TLS, clients that others wrote.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a failed step fails the test, and only the tests' own patience is measured with clocks"
+)]
+
+mod admission;
+mod fleet;
+mod link;
+mod own_network;
+mod quarantine;
+mod refusals;
+mod reports;
