@@ -4,13 +4,17 @@
 //! at once otherwise. PostgreSQL has a pool, and a rule over several rows locks them.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use tokio::sync::watch;
 
 use crate::sql::{Args, Row, args};
@@ -332,6 +336,7 @@ async fn open_sqlite(path: PathBuf) -> Result<Engine, StoreError> {
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
+        .before_acquire(is_sound)
         .connect_with(options.clone())
         .await
         .map_err(StoreError::from_sql)?;
@@ -339,10 +344,20 @@ async fn open_sqlite(path: PathBuf) -> Result<Engine, StoreError> {
         .max_connections(N_READERS)
         .test_before_acquire(false)
         .max_lifetime(None)
+        .before_acquire(is_sound)
         .connect_with(options.pragma("query_only", "on"))
         .await
         .map_err(StoreError::from_sql)?;
     Ok(Engine::Sqlite { writer, readers })
+}
+
+/// Whether a connection may be used again. On a full disk SQLite takes the whole transaction back by itself; the driver's
+/// own rollback then fails, and it would take the transaction for open for ever. Such a connection is replaced.
+fn is_sound(
+    connection: &mut SqliteConnection,
+    _: PoolConnectionMetadata,
+) -> Pin<Box<dyn Future<Output = Result<bool, sqlx::Error>> + Send + '_>> {
+    Box::pin(std::future::ready(Ok(!connection.is_in_transaction())))
 }
 
 async fn open_postgres(url: &str) -> Result<Engine, StoreError> {

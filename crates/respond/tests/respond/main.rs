@@ -1,10 +1,6 @@
 //! What is done about violations, over a real database and real sockets.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed step is a failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod mitigate;
 mod notify;
