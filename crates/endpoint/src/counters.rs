@@ -10,7 +10,7 @@ macro_rules! counters {
             $(pub(crate) $name: Counter,)*
         }
 
-        /// The counts at one moment. All but `connections` and `retained` only grow.
+        /// The counts at one moment. All but `connections`, `retained` and `held_size_bytes` only grow.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct CountersSnapshot {
             $($(#[$doc])* pub $name: u64,)*
@@ -67,6 +67,8 @@ counters! {
     keep_alive_timeouts,
     /// Retained messages.
     retained,
+    /// The size of all messages that wait somewhere, are not acknowledged or are retained, each counted once, bytes.
+    held_size_bytes,
 }
 
 /// One count.
@@ -80,6 +82,16 @@ impl Counter {
 
     pub(crate) fn subtract_one(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add(&self, n: usize) {
+        self.0
+            .fetch_add(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, n: usize) {
+        self.0
+            .fetch_sub(u64::try_from(n).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(crate) fn set(&self, value: usize) {

@@ -68,8 +68,8 @@ impl Handle {
     /// The topic is none.
     pub fn publish(&self, topic: &str, payload: &Bytes, qos: Qos, retain: bool) -> Result<(), BadTopic> {
         topic::check_name(topic)?;
-        let message = Arc::new(Message::new(topic, payload, None));
-        // One that cannot be retained is lost and counted; nobody waits for it.
+        let message = Message::new(topic, payload, None).counted(&self.shared.counters);
+        // One for which there is no room is lost and counted; nobody waits for it.
         if !self.shared.publish(&message, Publication { qos, retain }, None) {
             self.shared.counters.dropped.add_one();
         }

@@ -35,6 +35,9 @@ pub struct Limits {
     pub n_queued_max: usize,
     /// The size of the messages that wait for one session, bytes.
     pub queued_size_bytes_max: usize,
+    /// The size of all messages that wait somewhere, are not acknowledged or are retained, each counted once, bytes. What
+    /// is published beyond is refused.
+    pub held_size_bytes_max: usize,
     /// Topic aliases of one MQTT 5 client.
     pub n_topic_aliases_max: u16,
     /// Retained messages of all topics.
@@ -71,6 +74,7 @@ impl Default for Limits {
             n_outbound_max: 100,
             n_queued_max: 1000,
             queued_size_bytes_max: 4 * 1024 * 1024,
+            held_size_bytes_max: 1024 * 1024 * 1024,
             n_topic_aliases_max: 8,
             n_retained_max: 100_000,
             retained_size_bytes_max: 256 * 1024 * 1024,

@@ -1,10 +1,14 @@
 //! A message on its way from one publisher to many sessions.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use picket_mqtt::Qos;
 use picket_mqtt::wire::{PublishProperties, QoS};
 use tokio::time::Instant;
+
+use crate::counters::Counters;
 
 /// A message, shared by all queues that hold it. It owns its bytes alone, so that a small message that waits does not hold
 /// on to the buffer it was read into.
@@ -15,6 +19,20 @@ pub(crate) struct Message {
     /// What MQTT 5 adds, without topic alias and subscription ids.
     pub(crate) properties: Option<Box<PublishProperties>>,
     pub(crate) expires_at: Option<Instant>,
+    share: Option<Share>,
+}
+
+/// What a message takes of the memory for all messages; given back with the message.
+#[derive(Debug)]
+struct Share {
+    size_bytes: usize,
+    counters: Arc<Counters>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.counters.held_size_bytes.subtract(self.size_bytes);
+    }
 }
 
 /// What a message is published with, beside its content.
@@ -34,7 +52,19 @@ impl Message {
             payload: Bytes::copy_from_slice(payload),
             expires_at: expiry.map(|secs| Instant::now() + std::time::Duration::from_secs(u64::from(secs.get()))),
             properties: properties.map(own),
+            share: None,
         }
+    }
+
+    /// The message, counted as long as anybody holds it.
+    pub(crate) fn counted(mut self, counters: &Arc<Counters>) -> Arc<Self> {
+        let size_bytes = self.size_bytes();
+        counters.held_size_bytes.add(size_bytes);
+        self.share = Some(Share {
+            size_bytes,
+            counters: Arc::clone(counters),
+        });
+        Arc::new(self)
     }
 
     /// What the message takes in a queue, bytes.

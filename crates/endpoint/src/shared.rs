@@ -15,7 +15,7 @@ use crate::table::Table;
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) doorkeeper: Arc<dyn Doorkeeper>,
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) router: Router,
@@ -26,7 +26,7 @@ impl Shared {
     pub(crate) fn new(limits: Limits, doorkeeper: Arc<dyn Doorkeeper>, inbox: Arc<dyn Inbox>) -> Self {
         Self {
             limits,
-            counters: Counters::default(),
+            counters: Arc::default(),
             doorkeeper,
             inbox,
             router: Router::default(),
@@ -34,13 +34,16 @@ impl Shared {
         }
     }
 
-    /// Keeps the message if it is to be retained, and routes it. `false`: there is no room to keep it, and it went nowhere.
+    /// Keeps the message if it is to be retained, and routes it. `false`: there is no room for it, and it went nowhere.
     pub(crate) fn publish(
         &self,
         message: &Arc<Message>,
         publication: Publication,
         sender: Option<&Arc<Session>>,
     ) -> bool {
+        if self.has_no_room() {
+            return false;
+        }
         if publication.retain {
             if !self.router.retained.put(message, publication.qos, &self.limits) {
                 return false;
@@ -53,12 +56,22 @@ impl Shared {
 
     /// Publishes the answer to a report, to whoever may receive it.
     pub(crate) fn publish_reply(&self, reply: &Reply) {
-        let message = Arc::new(Message::new(&reply.topic, &reply.payload, None));
+        if self.has_no_room() {
+            self.counters.dropped.add_one();
+            return;
+        }
+        let message = Message::new(&reply.topic, &reply.payload, None).counted(&self.counters);
         let publication = Publication {
             qos: Qos::AtLeastOnce,
             retain: false,
         };
         self.router.route(&message, publication, None, self.bounds());
+    }
+
+    /// Whether there are as many messages as there may be.
+    fn has_no_room(&self) -> bool {
+        let size_bytes = usize::try_from(self.counters.held_size_bytes.value()).unwrap_or(usize::MAX);
+        self.limits.held_size_bytes_max < size_bytes
     }
 
     /// Whether there are as many connections as there may be.

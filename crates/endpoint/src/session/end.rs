@@ -120,7 +120,7 @@ impl Connection {
             self.shared.counters.denied.add_one();
             return;
         }
-        let message = Arc::new(Message::new(&will.topic, &will.payload, will.properties));
+        let message = Message::new(&will.topic, &will.payload, will.properties).counted(&self.shared.counters);
         let publication = Publication {
             qos,
             retain: will.retain,

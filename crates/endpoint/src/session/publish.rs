@@ -52,7 +52,8 @@ impl Connection {
                     .properties
                     .map(without_alias)
                     .filter(|it| *it != PublishProperties::default());
-                let message = Arc::new(Message::new(&publish.topic, &publish.payload, properties.map(Box::new)));
+                let message = Message::new(&publish.topic, &publish.payload, properties.map(Box::new))
+                    .counted(&self.shared.counters);
                 if !self.shared.publish(&message, publication, Some(&self.live.session)) {
                     return self.refuse(publish.packet_id, PublishAckReason::QuotaExceeded, outbound);
                 }

@@ -249,6 +249,44 @@ async fn retained_messages_are_counted() {
 }
 
 #[tokio::test]
+async fn all_messages_together_are_bounded() {
+    let limits = Limits {
+        held_size_bytes_max: 130_000,
+        ..Limits::default()
+    };
+    let world = World::with(limits).await;
+    for name in ["a", "b", "c"] {
+        let hello = Hello {
+            clean: false,
+            expiry_secs: 60,
+            ..Hello::new(name)
+        };
+        let mut raw = Raw::connect(&world, V5, hello).await;
+        raw.subscribe(&["t/all", &format!("t/{name}")]).await;
+        raw.send(&[0xe0, 0]).await;
+        world.until_connected(name, false).await;
+    }
+    let mut publisher = Raw::connect(&world, V5, Hello::new("publisher")).await;
+    let mut codes = Vec::new();
+    for topic in ["t/all", "t/a", "t/b", "t/c", "t/c"] {
+        publisher.publish(topic, &[b'x'; 30_000], Some(1)).await;
+        codes.push(publisher.packet().await.unwrap().body[2]);
+    }
+    assert_eq!(codes, [0, 0, 0, 0, 0x97], "what three wait for is counted once");
+    // What is taken makes room.
+    let _a = Raw::connect(&world, V5, Hello::new("a")).await;
+    publisher.publish("t/c", &[b'x'; 30_000], Some(1)).await;
+    assert_eq!(publisher.packet().await.unwrap().body[2], 0);
+    for name in ["b", "c"] {
+        drop(Raw::connect(&world, V5, Hello::new(name)).await);
+    }
+    eventually("nothing is held", || {
+        (world.count(|counters| counters.held_size_bytes) == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn sessions_of_clients_that_are_away_are_counted() {
     let world = World::with(Limits {
         n_away_max: 2,

@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// The most time for anything that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// 2026-01-01: certificates are made as of then, and hold for twenty years.
 const NOW_MS: i64 = 1_767_225_600_000;
