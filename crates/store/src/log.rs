@@ -41,6 +41,15 @@ pub struct Bounds {
     pub next: Seq,
 }
 
+/// How full a log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes that records take; what was trimmed is not in it, since its space is used again.
+    pub used_bytes: u64,
+    /// The most bytes that they can take: [`LogLimits::size_bytes_max`].
+    pub size_bytes_max: u64,
+}
+
 /// Bounds of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
@@ -146,6 +155,12 @@ pub trait ReportLog: Send + Sync + 'static {
     /// # Errors
     /// [`LogError::NoPartition`].
     fn bounds(&self, partition: PartitionId) -> impl Future<Output = Result<Bounds, LogError>> + Send;
+
+    /// How full the log is: for whoever trims, to make room before appends are refused.
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    fn fill(&self) -> impl Future<Output = Result<Fill, LogError>> + Send;
 
     /// Gives up records below `below`, whose space is used again. Some of them may stay: those stored together with one
     /// that stays, and the newest, so that numbers go on after a restart.

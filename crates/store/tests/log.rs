@@ -205,6 +205,11 @@ async fn fill_trim_and_refill(log: &SqliteLog) {
             assert!(n < 10_000, "never full");
         }
         *n_at_end = n;
+        let full = log.fill().await.unwrap();
+        assert!(
+            full.size_bytes_max * 9 / 10 < full.used_bytes && full.used_bytes <= full.size_bytes_max,
+            "{full:?}"
+        );
         for partition in [0, 1] {
             let Bounds { first, next } = log.bounds(PartitionId(partition)).await.unwrap();
             assert_eq!(next, Seq(n as u64 + 1), "nothing of the refused batch");
@@ -212,6 +217,8 @@ async fn fill_trim_and_refill(log: &SqliteLog) {
             assert_eq!(found.last().unwrap().1.trim(), (n - 1).to_string());
             log.trim(PartitionId(partition), Seq(n as u64)).await.unwrap();
         }
+        let trimmed = log.fill().await.unwrap();
+        assert!(trimmed.used_bytes < full.used_bytes / 4, "{trimmed:?}");
     }
     assert!(
         n_stored[0] > 50 && n_stored[1] - n_stored[0] > 50,

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::partition::Partition;
 use super::writer::{Job, Writer};
-use super::{Append, Bounds, LogError, LogLimits, PartitionId, ReportLog, Seq};
+use super::{Append, Bounds, Fill, LogError, LogLimits, PartitionId, ReportLog, Seq};
 
 /// A log in a SQLite file. Clones share it.
 #[derive(Clone, Debug)]
@@ -34,12 +34,16 @@ pub struct SqliteLog {
 #[derive(Debug)]
 pub(crate) struct Shared {
     partitions: Vec<Mutex<Partition>>,
+    size_bytes_max: u64,
     /// Held for as long as the log is open.
     _lock: File,
 }
 
 /// A read stops after this many bytes.
 const READ_BYTES_MAX: usize = 4 << 20;
+
+/// The least bound of a log's file.
+const SIZE_BYTES_MAX_MIN: u64 = 1 << 20;
 
 /// Bits of a chunk's key that hold the seq; the partition is above them.
 const SEQ_BITS: u32 = 47;
@@ -70,6 +74,7 @@ impl SqliteLog {
             .map_err(LogError::from_sql)?;
         let shared = Arc::new(Shared {
             partitions,
+            size_bytes_max: limits.size_bytes_max.max(SIZE_BYTES_MAX_MIN),
             _lock: lock,
         });
         let (jobs, inbox) = mpsc::channel(1024);
@@ -159,6 +164,19 @@ impl ReportLog for SqliteLog {
         Ok(self.shared.partition(partition)?.bounds())
     }
 
+    async fn fill(&self) -> Result<Fill, LogError> {
+        let sql = "SELECT (page_count - freelist_count) * page_size
+                   FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+        let used_bytes: i64 = sqlx::query_scalar(sql)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(LogError::from_sql)?;
+        Ok(Fill {
+            used_bytes: u64::try_from(used_bytes).unwrap_or(0),
+            size_bytes_max: self.shared.size_bytes_max,
+        })
+    }
+
     async fn trim(&self, partition: PartitionId, below: Seq) -> Result<(), LogError> {
         if below <= self.shared.partition(partition)?.bounds().first {
             return Ok(());
@@ -232,7 +250,7 @@ pub(crate) async fn connect(options: &SqliteConnectOptions, limits: LogLimits) -
         .fetch_one(&mut connection)
         .await
         .map_err(LogError::from_sql)?;
-    let n_pages_max = limits.size_bytes_max.max(1 << 20) / u64::try_from(page_size.max(512)).unwrap_or(512);
+    let n_pages_max = limits.size_bytes_max.max(SIZE_BYTES_MAX_MIN) / u64::try_from(page_size.max(512)).unwrap_or(512);
     // SQLite's own limit is 2^32 - 2 pages.
     let sql = format!("PRAGMA max_page_count = {}", n_pages_max.min((1 << 32) - 2));
     sqlx::query(sqlx::AssertSqlSafe(sql))

@@ -253,3 +253,31 @@ fn webhook_urls_have_a_scheme_and_a_host() {
         assert_eq!(text.parse::<WebhookUrl>().is_ok(), is_url, "{text:?}");
     }
 }
+
+#[tokio::test]
+async fn a_decision_whose_caller_went_away_is_taken_once() {
+    on_each(async |db: Db| {
+        register(&db, "pump-7").await;
+        for violation in 0..60 {
+            let new = by_response("pump-7", violation);
+            let reads = async {
+                for _ in 0..violation % 20 {
+                    db.cursor("pipeline").await.unwrap();
+                }
+            };
+            tokio::select! {
+                biased;
+                () = reads => {}
+                _ = db.quarantine(&new) => {}
+            }
+            db.quarantine(&new).await.unwrap();
+            assert_eq!(db.quarantine(&new).await.unwrap(), None);
+        }
+        let decisions = db.decisions(&DecisionFilter::default(), None, 100).await.unwrap();
+        assert_eq!(decisions.len(), 60);
+        assert_eq!(members(&db).await, ["pump-7"]);
+        let mirrors = decisions.iter().filter(|decision| decision.is_mirrored).count();
+        assert_eq!(mirrors, 1, "one of them brought the thing into the group");
+    })
+    .await;
+}
