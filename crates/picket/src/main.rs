@@ -1,12 +1,13 @@
-//! `picket`: the server and the operator's commands in one binary.
+//! `picket`: the server, the operator's commands and the demo in one binary.
 //!
 //! This room parses the command line and hands over. It holds no rule and keeps no state; what the server does is in
-//! `picket-server`, what the operator's commands do is in `picket-cli`.
+//! `picket-server`, what the operator's commands do is in `picket-cli`. The demo plays with programs only, as anybody could.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
+mod demo;
 mod log;
 mod server;
 mod telemetry;
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Serve devices and the API, everything in one process
     Serve(Box<picket_server::config::ServeOptions>),
+    /// See a compromised device be detected, cut off and let back in, all on this machine
+    Demo(demo::DemoOptions),
     /// Work on a data directory while no server runs on it
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let Arguments { options, command } = Arguments::parse();
     let outcome = match command {
         Command::Serve(options) => server::run(*options),
+        Command::Demo(options) => demo::run(options),
         Command::Log(command) => log::run(command),
         Command::Webhook(command) => webhook::run(command),
         Command::Operator(command) => return picket_cli::run(&options, *command),

@@ -1,0 +1,115 @@
+//! `picket demo`: a compromised device is detected, cut off and let back in, played with real processes on this machine.
+//!
+//! Reading order: [`story`] and [`incident`] are what happens, [`stage`] how its facts are waited for, [`cast`] the processes, [`screen`] what
+//! the spectator sees; [`normal`] and [`alert`] are what the story must know about profiles and alerts.
+
+mod alert;
+mod cast;
+mod clock;
+mod incident;
+mod normal;
+mod screen;
+mod stage;
+mod story;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use cast::Cast;
+use screen::Screen;
+use stage::Stage;
+
+/// How to play.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DemoOptions {
+    /// Leave everything running at the end, and say what to try next and how to stop it
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Plays the story; fails unless every fact of it was observed. Whatever happens, no process is left behind, unless it
+/// was asked for.
+pub(crate) fn run(options: DemoOptions) -> anyhow::Result<()> {
+    let folder = tempfile::Builder::new()
+        .prefix("picket-demo-")
+        .tempdir()
+        .context("cannot make a folder to play in")?;
+    let mut stage = Stage::open(Screen::of_stdout(), Cast::gather(folder.path())?)?;
+    let outcome = story::play(&mut stage);
+    stage.screen.quiet();
+    match outcome {
+        Ok(()) if options.keep => {
+            let kept = folder.keep();
+            let told = tell_what_to_try(&mut stage, &kept);
+            stage.cast.leave_running();
+            told
+        }
+        Ok(()) => {
+            stage.cast.end();
+            let secs = stage.elapsed().as_secs_f64();
+            stage.screen.text(&format!(
+                "\nEvery fact was observed, in {secs:.1} s. All processes have ended, and nothing is left on this machine."
+            ))?;
+            stage
+                .screen
+                .text("`make demo KEEP=1` leaves everything running, to try more.")
+        }
+        Err(error) => {
+            let was_interrupted = stage.was_interrupted();
+            // First of all: what follows may fail, too.
+            stage.cast.end();
+            if was_interrupted {
+                return Err(error);
+            }
+            let kept = folder.keep();
+            Err(error.context(format!(
+                "the demo failed; what every process said is in {}",
+                kept.display()
+            )))
+        }
+    }
+}
+
+/// Commands to copy, each exact.
+fn tell_what_to_try(stage: &mut Stage, folder: &Path) -> anyhow::Result<()> {
+    let relative = |path: &Path| -> PathBuf {
+        let here = std::env::current_dir().unwrap_or_default();
+        path.strip_prefix(here).unwrap_or(path).to_owned()
+    };
+    let data = folder.join("data");
+    let picket = format!(
+        "{} --credentials {}/operator.toml",
+        relative(&stage.cast.picket).display(),
+        data.display()
+    );
+    let sim = relative(&stage.cast.sim).display().to_string();
+    let devices = folder.join("devices");
+    let devices = devices.display();
+    let folder = folder.display();
+    let pids = stage.cast.pids().join(" ");
+    let secs = stage.elapsed().as_secs_f64();
+    let text = format!(
+        "
+Every fact was observed, in {secs:.1} s. Everything is still running; try:
+
+  {picket} violation list
+  {picket} violation events --thing Thing03
+  {picket} profile show {profile}
+  {picket} response decisions
+  {sim} compromise -d SensorDevice03 --state-dir {devices} --attack backdoor
+  {sim} heal -d SensorDevice03 --state-dir {devices}
+  {picket} response undo --thing Thing03
+  tail -f {folder}/alerts.log {folder}/agent.log {devices}/SensorDevice03/sensor.log
+
+Stop it and remove its folder:
+
+  for n in 01 02 03; do {sim} stop -d SensorDevice$n --state-dir {devices}; done; kill {pids}; rm -r {folder}",
+        profile = story::PROFILE
+    );
+    stage.screen.text(&text)
+}
+
+/// How long a step may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
