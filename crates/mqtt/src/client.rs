@@ -98,7 +98,7 @@ pub enum ConnectError {
     #[error("TLS handshake failed")]
     Tls(#[source] io::Error),
     /// Not done within [`ConnectOptions::connect_timeout`].
-    #[error("not connected after {} s", after.as_secs_f32())]
+    #[error("no answer after {} s", after.as_secs_f32())]
     Timeout {
         /// The time given.
         after: Duration,
