@@ -9,6 +9,9 @@ use super::tree::{Node, Tree};
 /// The largest whole number that every agent's doubles carry exactly: 2^53. Larger counters have wrapped.
 const COUNTER_MAX: u64 = 1 << 53;
 
+/// Left-out data that are listed; more are dropped silently, so that a report cannot make its own record grow.
+const VOIDED_MAX: usize = 32;
+
 /// Bytes kept of a text: interfaces have names, and addresses are short.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -144,10 +147,7 @@ impl<'t> At<'t> {
 
     /// Notes that the datum here is left out.
     pub(super) fn void(self, reason: impl fmt::Display, voided: &mut Vec<Voided>) {
-        voided.push(Voided {
-            path: self.path.to_owned(),
-            reason: reason.to_string(),
-        });
+        leave_out(voided, self.path, reason);
     }
 
     pub(super) fn missing(self, expected: &'static str) -> ReportError {
@@ -162,6 +162,16 @@ impl<'t> At<'t> {
             expected,
             report_id: None,
         }
+    }
+}
+
+/// Notes that a datum is left out.
+pub(super) fn leave_out(voided: &mut Vec<Voided>, path: impl fmt::Display, reason: impl fmt::Display) {
+    if voided.len() < VOIDED_MAX {
+        voided.push(Voided {
+            path: path.to_string(),
+            reason: reason.to_string(),
+        });
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::at::{At, Name, name};
+use super::at::{At, Name, leave_out, name};
 use super::tree::{Document, Node, Tree, Unreadable};
 use super::{
     Connection, CustomValue, DeviceMetrics, EstablishedConnections, ListeningPort, ListeningPorts, NetworkStats,
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::name::{BadName, MetricName};
 
-/// Left-out data that are listed; more are dropped silently, so that a report cannot make its own record grow.
-const VOIDED_MAX: usize = 32;
+/// Items of a list for which room is made before they are seen: many may be of no use.
+const ITEMS_RESERVED_MAX: usize = 64;
 
 const HEADER: Name = name("header", "hed", "header");
 const REPORT_ID: Name = name("report_id", "rid", "header.report_id");
@@ -168,7 +168,6 @@ fn read_rest(report_id: u64, metrics: At<'_>, custom: At<'_>) -> Result<Report, 
     let mut voided = Vec::new();
     let metrics = read_metrics(metrics, &mut voided)?;
     let custom_metrics = read_custom(custom, &mut voided)?;
-    voided.truncate(VOIDED_MAX);
     Ok(Report {
         report_id,
         metrics,
@@ -194,7 +193,7 @@ fn read_ports(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<Listenin
     }
     let [ports, total] = block.members(&[PORTS, TOTAL])?;
     let n_listed = ports.n_listed()?;
-    let mut kept = Vec::with_capacity(n_listed.unwrap_or(0));
+    let mut kept = Vec::with_capacity(n_listed.unwrap_or(0).min(ITEMS_RESERVED_MAX));
     for item in ports.items("ports[]") {
         let [port, interface] = item.members(&[PORT, INTERFACE])?;
         let interface = interface.text()?.map(str::to_owned);
@@ -232,7 +231,7 @@ fn read_connections(block: At<'_>, voided: &mut Vec<Voided>) -> Result<Option<Es
     }
     let [connections, total] = block.members(&[CONNECTIONS, TOTAL])?;
     let n_listed = connections.n_listed()?;
-    let mut kept = Vec::with_capacity(n_listed.unwrap_or(0));
+    let mut kept = Vec::with_capacity(n_listed.unwrap_or(0).min(ITEMS_RESERVED_MAX));
     for item in connections.items("connections[]") {
         let [remote, local_port, local_interface] = item.members(&[REMOTE_ADDR, LOCAL_PORT, LOCAL_INTERFACE])?;
         let text = remote.text()?.ok_or_else(|| remote.missing("a text ip:port"))?;
@@ -286,10 +285,7 @@ fn read_custom(block: At<'_>, voided: &mut Vec<Voided>) -> Result<BTreeMap<Metri
         match (metric_name(name), value) {
             (Ok(name), Ok(value)) => drop(values.insert(name, value)),
             (Err(reason), _) => block.void(reason, voided),
-            (Ok(name), Err(reason)) => voided.push(Voided {
-                path: format!("custom_metrics.{name}"),
-                reason,
-            }),
+            (Ok(name), Err(reason)) => leave_out(voided, format_args!("custom_metrics.{name}"), reason),
         }
     }
     Ok(values)
