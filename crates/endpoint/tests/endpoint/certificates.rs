@@ -3,13 +3,15 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use picket_endpoint::{BindError, Endpoint, Limits, Recheck};
+use picket_endpoint::{BindError, Endpoint, Recheck};
 use picket_mqtt::{Client, ConnectError, ConnectOptions, Ended, Qos};
 use picket_pki::{Authority, Issued, KeyKind};
 use rustls::ClientConfig;
 
 use crate::raw::{Hello, Raw, V3, V5};
-use crate::world::{VERSIONS, World, certificate_id, client_builder, client_config, closed, endpoint_config, within};
+use crate::world::{
+    VERSIONS, World, certificate_id, client_builder, client_config, closed, endpoint_config, patient, within,
+};
 
 /// Whether a client with this configuration gets in.
 async fn gets_in(world: &World, tls: Arc<ClientConfig>) -> bool {
@@ -173,7 +175,7 @@ async fn a_resumed_handshake_is_asked_about_at_connect() {
 
 #[tokio::test]
 async fn stopping_tells_every_client_and_leaves_no_will() {
-    let world = World::with(Limits::default()).await;
+    let world = World::with(patient()).await;
     let mut clients = Vec::new();
     for n in 0..20 {
         let name = format!("c{n}");
@@ -216,12 +218,7 @@ async fn a_second_address_serves_those_who_must_name_the_protocol() {
 async fn an_address_that_is_taken_and_a_key_of_another_are_told() {
     let world = World::start().await;
     let bind = async |address, private_key_pem: &str| {
-        let config = endpoint_config(
-            address,
-            &world.device.certificate_pem,
-            private_key_pem,
-            Limits::default(),
-        );
+        let config = endpoint_config(address, &world.device.certificate_pem, private_key_pem, patient());
         Endpoint::bind(config, Arc::clone(&world.gate), Arc::clone(&world.inbox))
             .await
             .map(|_| ())

@@ -10,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::raw::{Hello, Raw, V3, V5, packet, publish, subscribe};
-use crate::world::{World, eventually, within};
+use crate::world::{World, eventually, patient, within};
 
 /// Bounds that a test can wait for.
 fn impatient() -> Limits {
     Limits {
-        handshake_timeout: Duration::from_millis(300),
-        connect_timeout: Duration::from_millis(300),
-        ..Limits::default()
+        handshake_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        ..patient()
     }
 }
 
@@ -146,7 +146,7 @@ async fn silence_after_tls_holds_a_place_and_ends() {
 async fn many_connect_at_once() {
     let world = World::with(Limits {
         n_handshakes_per_address_max: 1000,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let connects: Vec<_> = (0..300)

@@ -7,7 +7,7 @@ use picket_endpoint::Limits;
 use picket_mqtt::{ConnectOptions, Qos};
 
 use crate::raw::{Hello, Raw, V3, V5, publish};
-use crate::world::{World, eventually, until};
+use crate::world::{World, eventually, patient, until};
 
 #[tokio::test]
 async fn a_payload_of_128_kib_is_taken_and_no_more() {
@@ -41,14 +41,11 @@ async fn a_payload_of_128_kib_is_taken_and_no_more() {
 #[tokio::test]
 async fn a_client_gets_no_packet_larger_than_it_takes() {
     let world = World::start().await;
-    let mut hello = Hello::new("c").bytes(V5);
-    // Maximum packet size 64, beside the session expiry.
-    hello.splice(12..13, [10]);
-    hello.splice(18..18, [0x27, 0, 0, 0, 64]);
-    hello[1] += 5;
-    let mut raw = Raw::open(&world, &world.tls, V5).await.unwrap();
-    raw.send(&hello).await;
-    assert_eq!(raw.packet().await.unwrap().body[1], 0);
+    let hello = Hello {
+        properties: b"\x27\0\0\0\x40",
+        ..Hello::new("c")
+    };
+    let mut raw = Raw::connect(&world, V5, hello).await;
     raw.subscribe(&["t"]).await;
     for payload in ["x".repeat(100), "small".to_owned()] {
         world
@@ -89,12 +86,27 @@ async fn filters_and_subscriptions_are_counted() {
 
 #[tokio::test]
 async fn a_client_that_does_not_acknowledge_gets_its_window_and_then_nothing() {
-    let world = World::with(Limits {
+    let limits = Limits {
         n_outbound_max: 5,
-        ..Limits::default()
-    })
-    .await;
-    let mut raw = Raw::connect(&world, V3, Hello::new("c")).await;
+        ..patient()
+    };
+    let world = World::with(limits).await;
+    for (version, properties, n_window) in [
+        (V3, &b""[..], 5),
+        (V5, b"", 5),
+        (V5, b"\x21\0\x02", 2),
+        (V5, b"\x21\0\x09", 5),
+    ] {
+        let hello = Hello {
+            properties,
+            ..Hello::new("c")
+        };
+        fill_window(&world, version, hello, n_window).await;
+    }
+}
+
+async fn fill_window(world: &World, version: u8, hello: Hello<'_>, n_window: u8) {
+    let mut raw = Raw::connect(world, version, hello).await;
     raw.subscribe(&["t"]).await;
     for n in 0..20 {
         world
@@ -102,14 +114,14 @@ async fn a_client_that_does_not_acknowledge_gets_its_window_and_then_nothing() {
             .publish("t", &Bytes::from(n.to_string()), Qos::AtLeastOnce, false)
             .unwrap();
     }
-    for n in 0..5 {
+    for n in 0..n_window {
         assert_eq!(raw.message(false).await.1, n.to_string().as_bytes());
     }
     assert!(raw.ping().await, "the window is full");
-    for id in 1..=5 {
+    for id in 1..=n_window {
         raw.send(&[0x40, 2, 0, id]).await;
     }
-    for n in 5..20 {
+    for n in n_window..20 {
         assert_eq!(raw.message(true).await.1, n.to_string().as_bytes());
     }
 }
@@ -119,7 +131,7 @@ async fn a_queue_for_a_client_that_is_away_is_bounded() {
     let world = World::with(Limits {
         n_queued_max: 10,
         queued_size_bytes_max: 5000,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let options = ConnectOptions {
@@ -152,7 +164,7 @@ async fn a_reader_that_does_not_read_is_cut_and_keeps_its_session() {
     let limits = Limits {
         n_queued_max: 50,
         queued_size_bytes_max: 1024 * 1024,
-        ..Limits::default()
+        ..patient()
     };
     let world = World::with(limits).await;
     let hello = Hello {
@@ -194,6 +206,11 @@ async fn a_deaf_client_is_cut_within_a_second() {
     world.until_connected("c", false).await;
     assert!(begun.elapsed() < Duration::from_secs(1));
     let n_delivered = world.count(|counters| counters.delivered);
+    let n_read = raw.rest().await.len();
+    assert!(
+        u64::try_from(n_read).unwrap() < n_delivered,
+        "what was encoded before the cut and had not left is not sent: {n_read} of {n_delivered}"
+    );
     world.handle.publish("t", &payload, Qos::AtMostOnce, false).unwrap();
     assert_eq!(world.count(|counters| counters.delivered), n_delivered);
 }
@@ -202,7 +219,7 @@ async fn a_deaf_client_is_cut_within_a_second() {
 async fn connections_are_counted() {
     let world = World::with(Limits {
         n_connections_max: 3,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let mut clients = Vec::new();
@@ -225,7 +242,7 @@ async fn retained_messages_are_counted() {
     let world = World::with(Limits {
         n_retained_max: 2,
         sweep_interval: Duration::from_millis(20),
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let mut raw = Raw::connect(&world, V5, Hello::new("c")).await;
@@ -252,7 +269,7 @@ async fn retained_messages_are_counted() {
 async fn all_messages_together_are_bounded() {
     let limits = Limits {
         held_size_bytes_max: 130_000,
-        ..Limits::default()
+        ..patient()
     };
     let world = World::with(limits).await;
     for name in ["a", "b", "c"] {
@@ -290,7 +307,7 @@ async fn all_messages_together_are_bounded() {
 async fn sessions_of_clients_that_are_away_are_counted() {
     let world = World::with(Limits {
         n_away_max: 2,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     for (name, expiry_secs) in [("a", 100), ("b", 50), ("c", 200)] {

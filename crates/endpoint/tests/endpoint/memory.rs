@@ -6,7 +6,7 @@ use std::process::Stdio;
 use picket_mqtt::Client;
 use tokio::process::{Child, Command};
 
-use crate::world::{VERSIONS, World, client_config, eventually, write_credentials};
+use crate::world::{PATIENCE, VERSIONS, World, client_config, eventually, write_credentials};
 
 /// The most memory that a connection over TLS 1.3 may take while nothing happens, bytes.
 const IDLE_SIZE_BYTES_MAX: usize = 20 * 1024;
@@ -71,7 +71,8 @@ async fn an_idle_connection_takes_little_memory() {
     let mut sizes_bytes = Vec::new();
     for n in [N_BEFORE, N_MEASURED] {
         for _ in 0..n {
-            let options = picket_mqtt::ConnectOptions::new("127.0.0.1", port, format!("device-{}", clients.len()));
+            let mut options = picket_mqtt::ConnectOptions::new("127.0.0.1", port, format!("device-{}", clients.len()));
+            options.connect_timeout = PATIENCE;
             let (client, incoming) = Client::connect(&options, tls.clone()).await.unwrap();
             // As agents do: two subscriptions, and then silence.
             let topic = |ending| format!("$aws/things/{}/defender/metrics/json/{ending}", options.client_id);

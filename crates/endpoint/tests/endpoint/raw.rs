@@ -38,6 +38,8 @@ pub(crate) struct Hello<'a> {
     pub(crate) keep_alive_secs: u16,
     /// Seconds, told by MQTT 5 alone.
     pub(crate) expiry_secs: u32,
+    /// Further properties of MQTT 5, encoded.
+    pub(crate) properties: &'a [u8],
     /// Topic and payload, QoS 0.
     pub(crate) will: Option<(&'a str, &'a str)>,
 }
@@ -49,6 +51,7 @@ impl<'a> Hello<'a> {
             clean: true,
             keep_alive_secs: 60,
             expiry_secs: 0,
+            properties: &[],
             will: None,
         }
     }
@@ -59,8 +62,9 @@ impl<'a> Hello<'a> {
         body.extend([version, flags]);
         body.extend(self.keep_alive_secs.to_be_bytes());
         if version == V5 {
-            body.extend([5, 0x11]);
+            body.extend([u8::try_from(5 + self.properties.len()).unwrap(), 0x11]);
             body.extend(self.expiry_secs.to_be_bytes());
+            body.extend(self.properties);
         }
         body.extend(text(self.client_id));
         if let Some((topic, payload)) = self.will {

@@ -7,7 +7,7 @@ use picket_endpoint::{Limits, Recheck};
 use picket_mqtt::Qos;
 
 use crate::raw::{Hello, Packet, Raw, V3, V5, publish};
-use crate::world::{Mood, World, all_but, eventually, next, text_of, until, verdict};
+use crate::world::{Mood, World, all_but, eventually, next, patient, text_of, until, verdict};
 
 const JSON: &str = "$aws/things/c/defender/metrics/json";
 const CBOR: &str = "$aws/things/c/defender/metrics/cbor";
@@ -190,7 +190,7 @@ async fn a_report_is_never_retained() {
 async fn too_many_reports_under_way_wait_to_be_read() {
     let world = World::with(Limits {
         n_inbound_max: 5,
-        ..Limits::default()
+        ..patient()
     })
     .await;
     world.inbox.set(Mood::Holds);
@@ -257,7 +257,7 @@ async fn a_client_stays_while_the_log_is_slow() {
     let limits = Limits {
         n_inbound_max: 1,
         keep_alive_min: Duration::from_secs(1),
-        ..Limits::default()
+        ..patient()
     };
     let world = World::with(limits).await;
     world.inbox.set(Mood::Holds);

@@ -7,7 +7,7 @@ use picket_endpoint::Limits;
 use picket_mqtt::{ConnectOptions, Qos};
 
 use crate::raw::{Hello, Raw, V3, V5, packet, publish};
-use crate::world::{World, eventually, next, text_of, until};
+use crate::world::{World, eventually, next, patient, text_of, until};
 
 const QOS_0: Qos = Qos::AtMostOnce;
 const QOS_1: Qos = Qos::AtLeastOnce;
@@ -113,7 +113,7 @@ async fn what_was_not_acknowledged_is_sent_again() {
 async fn a_session_of_mqtt_5_lasts_as_long_as_it_asks() {
     let world = World::with(Limits {
         sweep_interval: Duration::from_millis(20),
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let hello = Hello {
@@ -323,7 +323,7 @@ async fn a_group_shares_and_whoever_is_there_comes_first() {
 async fn silence_ends_a_connection_and_speech_does_not() {
     let world = World::with(Limits {
         keep_alive_min: Duration::from_secs(1),
-        ..Limits::default()
+        ..patient()
     })
     .await;
     let mut watcher = Raw::connect(&world, V3, Hello::new("watcher")).await;
@@ -395,6 +395,55 @@ async fn mqtt_5_is_told_what_is_offered_and_forwarded_what_it_adds() {
             !got.windows(3).any(|window| window == b"\x23\0\x03"),
             "an alias is between two: {got:x?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn mqtt_5_subscribes_with_options() {
+    let world = World::start().await;
+    let mut raw = Raw::connect(&world, V5, Hello::new("c")).await;
+    let subscribe = |options| packet(0x82, &[0, 1, 0, 0, 1, b't', options]);
+    raw.send(&publish(V5, "t", b"kept", None, true)).await;
+    for (what, options, granted, gets) in [
+        (
+            "QoS 2 becomes 1",
+            0x02,
+            1,
+            vec![(0x31, "kept"), (0x32, "own"), (0x32, "served")],
+        ),
+        (
+            "kept messages only for a new one: it is not",
+            0x11,
+            1,
+            vec![(0x32, "own"), (0x32, "served")],
+        ),
+        ("no kept messages", 0x21, 1, vec![(0x32, "own"), (0x32, "served")]),
+        ("nothing of its own", 0x24, 0, vec![(0x30, "served")]),
+        ("the flag as published", 0x29, 1, vec![(0x32, "own"), (0x33, "served")]),
+    ] {
+        raw.send(&subscribe(options)).await;
+        assert_eq!(raw.packet().await.unwrap().body, [0, 1, 0, granted], "{what}");
+        raw.send(&publish(V5, "t", b"own", Some(9), false)).await;
+        let mut got = Vec::new();
+        while got
+            .last()
+            .is_none_or(|(_, text): &(u8, String)| !text.ends_with("served"))
+        {
+            let packet = raw.packet().await.unwrap();
+            if packet.head == 0x40 {
+                // Its own has been routed.
+                world
+                    .handle
+                    .publish("t", &Bytes::from_static(b"served"), QOS_1, true)
+                    .unwrap();
+            } else {
+                got.push((packet.head, String::from_utf8_lossy(&packet.body).into_owned()));
+            }
+        }
+        assert_eq!(got.len(), gets.len(), "{what}: {got:?}");
+        for ((head, text), (expected, payload)) in got.iter().zip(&gets) {
+            assert!(head == expected && text.ends_with(payload), "{what}: {got:?}");
+        }
     }
 }
 

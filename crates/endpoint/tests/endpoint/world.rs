@@ -41,6 +41,16 @@ pub(crate) fn all_but(action: &str, resource: &str) -> String {
     format!("{ALLOW},{}", deny(action, resource))
 }
 
+/// The default bounds, on a machine that may be busy with much else.
+pub(crate) fn patient() -> Limits {
+    Limits {
+        handshake_timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+        goodbye_timeout: Duration::from_secs(2),
+        ..Limits::default()
+    }
+}
+
 /// An endpoint that serves until this is dropped.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
@@ -58,7 +68,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        Self::with(Limits::default()).await
+        Self::with(patient()).await
     }
 
     pub(crate) async fn with(limits: Limits) -> Self {
