@@ -6,12 +6,17 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help test check clean setup
+.PHONY: help demo test check clean setup
 
 help:
+	@echo 'make demo         a compromised device is detected and cut off, before your eyes; KEEP=1 leaves it running'
 	@echo 'make test         all tests, with real clients, brokers and databases'
 	@echo 'make check        format, clippy, docs, tidy'
 	@echo 'make clean        remove what was built'
+
+demo:
+	cargo build --locked --profile demo --bins
+	@$${CARGO_TARGET_DIR:-target}/demo/picket demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 setup:
 	scripts/setup.sh

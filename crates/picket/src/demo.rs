@@ -40,13 +40,13 @@ pub(crate) fn run(options: DemoOptions) -> anyhow::Result<()> {
     let outcome = story::play(&mut stage);
     stage.screen.quiet();
     match outcome {
-        Ok(()) if options.keep => {
+        Ok(backdoor) if options.keep => {
             let kept = folder.keep();
-            let told = tell_what_to_try(&mut stage, &kept);
+            let told = tell_what_to_try(&mut stage, &kept, backdoor);
             stage.cast.leave_running();
             told
         }
-        Ok(()) => {
+        Ok(_) => {
             stage.cast.end();
             let secs = stage.elapsed().as_secs_f64();
             stage.screen.text(&format!(
@@ -73,7 +73,7 @@ pub(crate) fn run(options: DemoOptions) -> anyhow::Result<()> {
 }
 
 /// Commands to copy, each exact.
-fn tell_what_to_try(stage: &mut Stage, folder: &Path) -> anyhow::Result<()> {
+fn tell_what_to_try(stage: &mut Stage, folder: &Path, backdoor: u16) -> anyhow::Result<()> {
     let relative = |path: &Path| -> PathBuf {
         let here = std::env::current_dir().unwrap_or_default();
         path.strip_prefix(here).unwrap_or(path).to_owned()
@@ -92,13 +92,14 @@ fn tell_what_to_try(stage: &mut Stage, folder: &Path) -> anyhow::Result<()> {
     let secs = stage.elapsed().as_secs_f64();
     let text = format!(
         "
-Every fact was observed, in {secs:.1} s. Everything is still running; try:
+Every fact was observed, in {secs:.1} s. Everything is still running. What this machine does counts as what {thing}
+does, so a port that another program opens is an alarm, too. Try:
 
   {picket} violation list
   {picket} violation events --thing Thing03
   {picket} profile show {profile}
   {picket} response decisions
-  {sim} compromise -d SensorDevice03 --state-dir {devices} --attack backdoor
+  {sim} compromise -d SensorDevice03 --state-dir {devices} --attack backdoor --port {backdoor}
   {sim} heal -d SensorDevice03 --state-dir {devices}
   {picket} response undo --thing Thing03
   tail -f {folder}/alerts.log {folder}/agent.log {devices}/SensorDevice03/sensor.log
@@ -106,7 +107,8 @@ Every fact was observed, in {secs:.1} s. Everything is still running; try:
 Stop it and remove its folder:
 
   for n in 01 02 03; do {sim} stop -d SensorDevice$n --state-dir {devices}; done; kill {pids}; rm -r {folder}",
-        profile = story::PROFILE
+        profile = story::PROFILE,
+        thing = story::THING
     );
     stage.screen.text(&text)
 }

@@ -290,6 +290,9 @@ fn release(stage: &mut Stage, incident: &mut Incident) -> anyhow::Result<()> {
         Ok((n_reports < n_accepted(cast)).then_some(()))
     })?;
     incident.accepted_at = clock::now_secs();
+    stage.until(&format!("{THING} is in {QUARANTINE} no more"), |cast| {
+        Ok((!is_isolated(cast)?).then_some(()))
+    })?;
     stage.tell(Mark::Fact, "the agent's reports are accepted again")
 }
 
@@ -322,10 +325,6 @@ fn recovery(stage: &mut Stage, incident: &mut Incident, baseline: &mut Baseline)
         Mark::Fact,
         &format!("{PORTS}: the alarm cleared with the next report, and that alert is delivered, too"),
     )?;
-    ensure!(
-        !is_isolated(&stage.cast)?,
-        "{THING} is quarantined again after its release"
-    );
     ensure!(
         violations(&stage.cast)?.contains(&incident.bytes_violation),
         "the alarm about bytes is over before its window has emptied"

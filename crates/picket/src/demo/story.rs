@@ -32,8 +32,8 @@ const N_DRY_RUNS: usize = 4;
 /// How often other programs' new ports are added to the baseline, before the baseline is given up.
 pub(super) const N_SURPRISES_MAX: usize = 5;
 
-/// Plays all of it.
-pub(super) fn play(stage: &mut Stage) -> anyhow::Result<()> {
+/// Plays all of it; says which port a backdoor may take once more.
+pub(super) fn play(stage: &mut Stage) -> anyhow::Result<u16> {
     stage.screen.text(
         "Picket's demo: a device is compromised, noticed, cut off, and let back in. Everything is real, and runs on this\n\
          machine alone; the clock starts now.",
@@ -42,7 +42,8 @@ pub(super) fn play(stage: &mut Stage) -> anyhow::Result<()> {
     telemetry(stage)?;
     report(stage)?;
     let mut baseline = learn(stage)?;
-    incident::play(stage, &mut baseline)
+    incident::play(stage, &mut baseline)?;
+    Ok(baseline.free_port())
 }
 
 fn serve(stage: &mut Stage) -> anyhow::Result<()> {
