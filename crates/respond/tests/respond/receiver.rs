@@ -10,8 +10,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long a fact is waited for.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// How long a fact is waited for: longer than a busy disk takes to sync.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
 
 /// What the target does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
