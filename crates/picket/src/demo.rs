@@ -96,12 +96,13 @@ Every fact was observed, in {secs:.1} s. Everything is still running. What this 
 does, so a port that another program opens is an alarm, too. Try:
 
   {picket} violation list
-  {picket} violation events --thing Thing03
+  {picket} violation events --thing {thing}
   {picket} profile show {profile}
   {picket} response decisions
   {sim} compromise -d SensorDevice03 --state-dir {devices} --attack backdoor --port {backdoor}
   {sim} heal -d SensorDevice03 --state-dir {devices}
-  {picket} response undo --thing Thing03
+  {picket} thing quarantine {thing}
+  {picket} thing release {thing}
   tail -f {folder}/alerts.log {folder}/agent.log {devices}/SensorDevice03/sensor.log
 
 Stop it and remove its folder:

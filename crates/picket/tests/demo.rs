@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 
 /// What the timeline says, in this order; dates, addresses and numbers are another ones each time.
-const STORY: [&str; 31] = [
+const STORY: [&str; 32] = [
     "Server, and somebody who receives alerts",
     "ok the server is ready: api=127.0.0.1:",
     "Telemetry: three sensors",
@@ -23,7 +23,8 @@ const STORY: [&str; 31] = [
     "ok measured with `picket-agent --dryrun`: ",
     "out in 5 minutes.",
     "reports conform: no violations",
-    " $ picket response create Isolate --profile NormalSensor --quarantine --webhook http://127.0.0.1:",
+    " $ picket response create TellPeople --profile NormalSensor --webhook http://127.0.0.1:",
+    " $ picket response create Isolate --profile NormalSensor --behavior BytesOut --quarantine",
     " $ picket-sim compromise -d SensorDevice03 --attack payload ",
     "!! it publishes 3,000 random characters",
     "!! ListeningPorts: port ",

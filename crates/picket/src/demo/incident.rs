@@ -17,7 +17,6 @@ use super::story::{
     n_accepted, n_published, ready, start_other_client,
 };
 
-const RESPONSE: &str = "Isolate";
 const QUARANTINE: &str = "IsolatedDevices";
 
 /// What an agent says that may not connect: MQTT's `not authorized`.
@@ -64,31 +63,28 @@ impl Incident {
     }
 }
 
-/// The agent has just reported when this begins, so that all that the intruder does is in its next report.
+/// The agent has just reported when this begins, so that all that the intruder does is in its next report, unless this
+/// machine is very busy.
 fn begin(stage: &mut Stage, baseline: &Baseline) -> anyhow::Result<Incident> {
     stage.screen.heading("Response: what is to be done about an alarm")?;
     let address = ready(&stage.cast.said(ALERTS)).context("the webhook receiver has no address")?;
     let url = format!("http://{address}/alerts");
-    let create = [
-        "response",
-        "create",
-        RESPONSE,
-        "--profile",
-        PROFILE,
-        "--quarantine",
-        "--webhook",
-        &url,
-    ];
-    stage.tell(Mark::Command, &format!("picket {}", create.join(" ")))?;
-    stage.cast.operator(&create)?;
+    let isolate = ["--behavior", BYTES, "--quarantine"];
+    for (response, deed) in [("TellPeople", &["--webhook", &url][..]), ("Isolate", &isolate)] {
+        let create = [&["response", "create", response, "--profile", PROFILE], deed].concat();
+        stage.tell(Mark::Command, &format!("picket {}", create.join(" ")))?;
+        stage.cast.operator(&create)?;
+    }
 
     stage
         .screen
         .heading("Compromise: somebody breaks into SensorDevice03")?;
     let (n_bytes, backdoor) = (baseline.n_bytes_of_burst().to_string(), baseline.free_port());
     let port = backdoor.to_string();
-    let attacks = ["--attack", "payload", "--attack", "exfiltrate", "--bytes", &n_bytes];
-    let arguments = [&attacks[..], &["--attack", "backdoor", "--port", &port]].concat();
+    // The door is open before the first byte leaves: so a report has the port or both, and when the bytes have the device
+    // cut off, both were reported.
+    let attacks = ["--attack", "payload", "--attack", "backdoor", "--port", &port];
+    let arguments = [&attacks[..], &["--attack", "exfiltrate", "--bytes", &n_bytes]].concat();
     let command = format!("picket-sim compromise -d {DEVICE} {}", arguments.join(" "));
     stage.tell(Mark::Command, &command)?;
     let incident = Incident {
@@ -100,7 +96,7 @@ fn begin(stage: &mut Stage, baseline: &Baseline) -> anyhow::Result<Incident> {
     for line in [
         "it publishes 3,000 random characters instead of temperatures,".to_owned(),
         format!(
-            "sends {} away, and listens on port {port} for more orders",
+            "listens on port {port} for more orders, and sends {} away",
             in_words(baseline.n_bytes_of_burst())
         ),
     ] {
@@ -138,18 +134,18 @@ fn alarm(stage: &mut Stage, incident: &mut Incident, baseline: &Baseline) -> any
         "the alarm about ports is about {named:?}, not about the backdoor's port {backdoor}: another program on this machine \
          opened ports at the same moment; play the demo again"
     );
-    let raised = [PORTS, BYTES].map(|behavior| {
-        incident
-            .inbox
-            .find("in-alarm", THING, behavior)
-            .map(|(_, alert)| alert.at_secs)
-    });
-    incident.alarmed_at = raised.into_iter().flatten().fold(f64::INFINITY, f64::min);
-    let when = incident.since_compromise(incident.alarmed_at);
+    let raised_at = |behavior: &str| {
+        let alert = incident.inbox.find("in-alarm", THING, behavior);
+        alert.map_or(f64::INFINITY, |(_, alert)| alert.at_secs)
+    };
+    let (ports_at, bytes_at) = (raised_at(PORTS), raised_at(BYTES));
+    incident.alarmed_at = ports_at.min(bytes_at);
+    let when = incident.since_compromise(ports_at);
     stage.tell(
         Mark::Trouble,
         &format!("{PORTS}: port {backdoor} is not normal, {when}"),
     )?;
+    let when = incident.since_compromise(bytes_at);
     let limit = in_words(baseline.n_bytes_max());
     stage.tell(
         Mark::Trouble,
@@ -182,14 +178,12 @@ fn violations(cast: &Cast) -> anyhow::Result<Vec<String>> {
 
 fn quarantine(stage: &mut Stage, incident: &mut Incident) -> anyhow::Result<()> {
     stage.screen.heading("Quarantine")?;
-    let ids = [incident.ports_violation.clone(), incident.bytes_violation.clone()];
+    let cause = incident.bytes_violation.clone();
     stage.until("the device is quarantined", |cast| {
         let decided = cast.operator(&["response", "decisions"])?;
         let mut decisions = decided["decisions"].as_array().into_iter().flatten();
-        let is_about_it = |decision: &Value| {
-            let violation = decision["violationId"].as_str();
-            decision["thingName"] == THING && violation.is_some_and(|id| ids.iter().any(|known| known == id))
-        };
+        let is_about_it =
+            |decision: &Value| decision["thingName"] == THING && decision["violationId"].as_str() == Some(&cause);
         Ok((decisions.any(is_about_it) && is_isolated(cast)?).then_some(()))
     })?;
     stage.tell(
