@@ -21,31 +21,42 @@ pub(crate) struct Fleet {
     pub(crate) api: SocketAddr,
     pub(crate) mqtt: SocketAddr,
     options: String,
-    launcher: Vec<String>,
     stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Fleet {
     /// A server with these lines in its configuration file.
     pub(crate) fn start(options: &str) -> Self {
-        Self::start_under(&[], options)
+        let mut fleet = Self::new(options);
+        fleet.serve();
+        fleet
     }
 
-    /// The same, started through a command such as `unshare --user --net`.
-    pub(crate) fn start_under(launcher: &[&str], options: &str) -> Self {
+    /// The same, with a data directory of this size; only where the test is alone and may mount.
+    pub(crate) fn start_on_small_disk(size: &str) -> Self {
+        let mut fleet = Self::new("");
+        std::fs::create_dir(fleet.data()).unwrap();
+        let options = format!("size={size},mode=700");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(fleet.data())
+            .status();
+        assert!(mount.unwrap().success(), "a small disk");
+        fleet.serve();
+        fleet
+    }
+
+    fn new(options: &str) -> Self {
         built();
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut fleet = Self {
+        Self {
             folder: tempfile::tempdir().unwrap(),
             server: None,
             api: nowhere,
             mqtt: nowhere,
             options: options.to_owned(),
-            launcher: launcher.iter().map(|&word| word.to_owned()).collect(),
             stdout: None,
-        };
-        fleet.serve();
-        fleet
+        }
     }
 
     /// Starts the server (again) on the same data directory; if it served before, on the same ports.
@@ -59,10 +70,8 @@ impl Fleet {
             self.options
         );
         std::fs::write(&config, text).unwrap();
-        let mut words = self.launcher.clone();
-        words.push(binary("picket").to_str().unwrap().to_owned());
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("serve").arg("--config").arg(&config);
+        let mut command = Command::new(binary("picket"));
+        command.arg("serve").arg("--config").arg(&config);
         command
             .env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
@@ -359,6 +368,16 @@ impl Process {
         gather(child.stdout.take().unwrap(), Arc::clone(&said));
         gather(child.stderr.take().unwrap(), Arc::clone(&said));
         Self { child, said }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits until the process has ended by itself, well.
+    pub(crate) fn ends(&mut self) {
+        let status = eventually("the process ends", || self.child.try_wait().unwrap());
+        assert!(status.success(), "it ended with {status}: {}", self.said());
     }
 
     pub(crate) fn said(&self) -> String {

@@ -63,6 +63,16 @@ impl Link {
         )
     }
 
+    /// Publishes with QoS 0.
+    pub(crate) fn publish_unconfirmed(&self, topic: &str, payload: impl Into<Vec<u8>>) {
+        self.runtime
+            .block_on(
+                self.client
+                    .publish(topic.to_owned(), payload.into(), Qos::AtMostOnce, false),
+            )
+            .unwrap();
+    }
+
     /// The next message, or why there will be none.
     pub(crate) fn next(&mut self) -> Result<Message, Ended> {
         let next = async { tokio::time::timeout(PATIENCE, self.incoming.next()).await };

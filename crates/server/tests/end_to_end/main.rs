@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod crash;
 mod fleet;
 mod link;
 mod own_network;

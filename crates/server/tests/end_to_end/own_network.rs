@@ -10,7 +10,8 @@ pub(crate) fn is_inside() -> bool {
     std::env::var_os(MARK).is_some()
 }
 
-/// Runs `body` in a new network that has a loopback and nothing else, where every port is free and may be listened on.
+/// Runs `body` in a new network that has a loopback and nothing else, where every port is free and may be listened on,
+/// and where disks may be mounted that nobody else sees.
 /// The test of this name is run once more for it, as a child.
 pub(crate) fn run(test: &str, body: impl FnOnce()) {
     if is_inside() {
@@ -20,7 +21,7 @@ pub(crate) fn run(test: &str, body: impl FnOnce()) {
     crate::fleet::built();
     let script = r#"ip link set lo up && exec "$0" "$@""#;
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net", "sh", "-c", script])
+        .args(["--user", "--map-root-user", "--net", "--mount", "sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(MARK, "1")
