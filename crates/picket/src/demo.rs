@@ -58,6 +58,11 @@ pub(crate) fn run(options: DemoOptions) -> anyhow::Result<()> {
         }
         Err(error) => {
             let was_interrupted = stage.was_interrupted();
+            // Who has ended may be why others failed.
+            let error = match stage.cast.check() {
+                Err(ended) if !was_interrupted => error.context(ended),
+                _ => error,
+            };
             // First of all: what follows may fail, too.
             stage.cast.end();
             if was_interrupted {
@@ -65,7 +70,7 @@ pub(crate) fn run(options: DemoOptions) -> anyhow::Result<()> {
             }
             let kept = folder.keep();
             Err(error.context(format!(
-                "the demo failed; what every process said is in {}",
+                "the demo failed; what every process said is in {}: *.log, devices/*/sensor.log",
                 kept.display()
             )))
         }

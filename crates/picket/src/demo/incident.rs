@@ -116,11 +116,12 @@ fn alarm(stage: &mut Stage, incident: &mut Incident, baseline: &Baseline) -> any
         let is_raised = !incident.inbox.arrived.is_empty() || (n_looks % N_LOOKS == 0 && is_listed()?);
         Ok(is_raised.then_some(()))
     })?;
-    stage.until("all alerts about the compromise are delivered", |cast| {
-        incident.look(cast)?;
-        let is_there = |behavior| incident.inbox.find("in-alarm", THING, behavior).is_some();
-        Ok((is_there(PORTS) && is_there(BYTES)).then_some(()))
-    })?;
+    for behavior in [PORTS, BYTES] {
+        stage.until(&format!("the alert about {behavior} is delivered"), |cast| {
+            incident.look(cast)?;
+            Ok(incident.inbox.find("in-alarm", THING, behavior).map(drop))
+        })?;
+    }
     let listed = stage.cast.operator(&["violation", "list", "--thing", THING])?;
     let id_of = |behavior: &str| {
         let violation = find(&listed, behavior).with_context(|| format!("no violation of {behavior} is listed"))?;

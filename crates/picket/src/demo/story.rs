@@ -29,6 +29,8 @@ pub(super) const ALERTS: &str = "alerts.log";
 const N_NORMAL: usize = 2;
 /// How often the baseline is measured.
 const N_DRY_RUNS: usize = 4;
+/// How many ports are told by their numbers.
+const N_SPELLED_MAX: usize = 8;
 /// How often other programs' new ports are added to the baseline, before the baseline is given up.
 pub(super) const N_SURPRISES_MAX: usize = 5;
 
@@ -173,8 +175,8 @@ fn learn(stage: &mut Stage) -> anyhow::Result<Baseline> {
     stage.tell(
         Mark::Fact,
         &format!(
-            "measured with `picket-agent --dryrun`: {} listening TCP ports, {} out per second",
-            baseline.ports.len(),
+            "measured with `picket-agent --dryrun`: {}, {} out per second",
+            listening(&baseline.ports),
             in_words(baseline.n_bytes_per_sec())
         ),
     )?;
@@ -202,6 +204,15 @@ fn learn(stage: &mut Stage) -> anyhow::Result<Baseline> {
         &format!("{N_NORMAL} reports conform: no violations; telemetry flows, reports are accepted"),
     )?;
     Ok(baseline)
+}
+
+/// A few ports by their numbers, many by how many they are.
+fn listening(ports: &BTreeSet<u16>) -> String {
+    let numbers: Vec<String> = ports.iter().map(u16::to_string).collect();
+    match numbers.as_slice() {
+        few if few.len() <= N_SPELLED_MAX => format!("TCP ports {} listen", few.join(", ")),
+        many => format!("{} TCP ports listen", many.len()),
+    }
 }
 
 fn write_profile(stage: &Stage, baseline: &Baseline) -> anyhow::Result<String> {
