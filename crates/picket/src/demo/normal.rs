@@ -11,8 +11,11 @@ pub(super) const WINDOW_SECS: u64 = 300;
 /// Bytes that may always go out in a window, whatever was measured.
 const N_BYTES_FREE: u64 = 10_000_000;
 
-/// The highest limit: half as much again has to be sent between two reports.
+/// The highest limit at first: half as much again has to be sent soon.
 const N_BYTES_MAX: u64 = 100_000_000;
+
+/// How often the limit may be doubled.
+const N_DOUBLED_MAX: u32 = 2;
 
 /// How long `picket-agent --dryrun` counts traffic.
 const DRY_RUN_MILLIS: u64 = 250;
@@ -24,6 +27,8 @@ pub(super) struct Baseline {
     pub(super) ports: BTreeSet<u16>,
     /// Whether other programs open ports faster than anybody can get used to them.
     pub(super) is_crowded: bool,
+    /// How often the limit was doubled, because other programs had sent more.
+    n_doubled: u32,
     n_bytes_out: u64,
     n_millis: u64,
 }
@@ -50,7 +55,13 @@ impl Baseline {
     /// Bytes that may go out in a window: twice what was measured, and some more; a round number.
     pub(super) fn n_bytes_max(&self) -> u64 {
         let expected = self.n_bytes_per_sec().saturating_mul(WINDOW_SECS);
-        rounded_up(expected.saturating_mul(2).saturating_add(N_BYTES_FREE)).min(N_BYTES_MAX)
+        rounded_up(expected.saturating_mul(2).saturating_add(N_BYTES_FREE)).min(N_BYTES_MAX) << self.n_doubled
+    }
+
+    /// Twice as many bytes are normal from now on; says whether that is still less than a burst can be.
+    pub(super) fn double_bytes(&mut self) -> bool {
+        self.n_doubled += 1;
+        self.n_doubled <= N_DOUBLED_MAX
     }
 
     /// Bytes of an exfiltration that is above the limit, whatever else goes out.
@@ -154,6 +165,10 @@ mod tests {
             let baseline = baseline(n_bytes_out);
             assert_eq!(baseline.n_bytes_max(), n_bytes_max, "{n_bytes_out}");
             assert!(n_bytes_max < baseline.n_bytes_of_burst());
+            let mut busy = baseline.clone();
+            assert_eq!([busy.double_bytes(), busy.double_bytes()], [true, true]);
+            assert_eq!(busy.n_bytes_max(), 4 * n_bytes_max);
+            assert!(!busy.double_bytes());
         }
     }
 

@@ -229,11 +229,11 @@ fn conform(stage: &mut Stage, baseline: &mut Baseline) -> anyhow::Result<()> {
     while n_normal < N_NORMAL {
         accepted(stage, 1)?;
         let violations = stage.cast.operator(&["violation", "list", "--thing", THING])?;
-        ensure!(
-            find(&violations, BYTES).is_none(),
-            "more than {} went over this machine's loopback before anything was compromised",
-            in_words(baseline.n_bytes_max())
-        );
+        if find(&violations, BYTES).is_some() {
+            n_normal = 0;
+            allow_more(stage, baseline)?;
+            continue;
+        }
         match find(&violations, PORTS) {
             None => n_normal += 1,
             Some(violation) => {
@@ -245,6 +245,26 @@ fn conform(stage: &mut Stage, baseline: &mut Baseline) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Changes the profile: more bytes are normal, and are counted from now on.
+fn allow_more(stage: &mut Stage, baseline: &mut Baseline) -> anyhow::Result<()> {
+    let limit = in_words(baseline.n_bytes_max());
+    ensure!(
+        baseline.double_bytes(),
+        "other programs sent more than {limit} over this machine's loopback while nothing was compromised: there is no \
+         normal state to begin with"
+    );
+    let more = in_words(baseline.n_bytes_max());
+    stage.tell(
+        Mark::Note,
+        &format!("Other programs on this machine sent more than {limit}: up to {more} are normal, from now on."),
+    )?;
+    let file = write_profile(stage, baseline)?;
+    stage
+        .cast
+        .operator(&["profile", "update", PROFILE, "-f", &file])
+        .map(drop)
 }
 
 /// Changes the profile: these ports are no alarm from now on.
