@@ -64,6 +64,10 @@ impl<L: ReportLog> Keeper<L> {
     /// Runs until `shutdown`, and then saves once more.
     pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut n_marks = 0u32;
+        if let Err(error) = self.save_and_trim().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "what nobody needs any more cannot be given up yet");
+        }
         while !*shutdown.borrow() {
             tokio::select! {
                 () = tokio::time::sleep(MARKS_EVERY) => {}
@@ -135,9 +139,25 @@ impl<L: ReportLog> Keeper<L> {
     async fn trim(&self) -> Result<(), KeepError> {
         let now = self.clock.now();
         let oldest = now.minus(self.log_age_max);
+        // A full log refuses reports: what no snapshot needs goes before that, however young it is.
+        let fill = self.log.fill().await?;
+        let is_filling = fill.size_bytes_max / 4 * 3 < fill.used_bytes;
+        if is_filling {
+            let (used_bytes, size_bytes_max) = (fill.used_bytes, fill.size_bytes_max);
+            tracing::warn!(
+                used_bytes,
+                size_bytes_max,
+                "report log fills up, judged records go before their time"
+            );
+        }
         for lane in &self.lanes {
-            let below = first_since(&*self.log, lane.partition, oldest).await?;
-            self.log.trim(lane.partition, below.min(lane.snapshot.0)).await?;
+            let judged = lane.snapshot.0;
+            let below = if is_filling {
+                judged
+            } else {
+                first_since(&*self.log, lane.partition, oldest).await?.min(judged)
+            };
+            self.log.trim(lane.partition, below).await?;
         }
         let revision = self.lanes.iter().map(|lane| lane.snapshot.1).min().unwrap_or(0);
         self.db.trim_judging(revision.saturating_sub(REVISIONS_KEPT)).await?;

@@ -144,6 +144,31 @@ fn a_full_disk_refuses_and_recovers_when_space_returns() {
     });
 }
 
+#[test]
+fn a_log_at_its_bound_refuses_and_makes_room_of_what_is_judged() {
+    let mut fleet = Fleet::start("log_size_bytes_max = 1048576");
+    let device = fleet.device("pump-7");
+    let mut link = Link::of(&fleet, &device);
+    let ports: Vec<u16> = (1..3000).collect();
+    let refusal = (1..100).find_map(|id| {
+        link.publish_unconfirmed(&report_topic("pump-7"), report(id, 0, &ports).to_string());
+        let answer = link.next().unwrap();
+        answer.topic.ends_with("rejected").then_some(answer)
+    });
+    let refusal: Value = serde_json::from_slice(&refusal.unwrap().payload).unwrap();
+    assert_eq!(
+        refusal["statusDetails"]["ErrorMessage"], "not stored, send again",
+        "{refusal}"
+    );
+    fleet.stop();
+    fleet.serve();
+    let mut link = Link::of(&fleet, &device);
+    eventually("there is room again", || {
+        link.publish_unconfirmed(&report_topic("pump-7"), report(200, 0, &[22]).to_string());
+        link.next().unwrap().topic.ends_with("accepted").then_some(())
+    });
+}
+
 fn profile(n_normal: u64) -> Value {
     let count = LOAD_BYTES_OUT * n_normal;
     json!([
