@@ -15,3 +15,4 @@ mod own_network;
 mod quarantine;
 mod refusals;
 mod reports;
+mod tutorial;
