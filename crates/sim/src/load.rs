@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use picket_mqtt::Qos;
+use futures_util::future::join_all;
+use picket_mqtt::{Client, Qos};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,11 +20,13 @@ pub(crate) mod idle;
 pub(crate) mod latency;
 pub(crate) mod payload;
 pub(crate) mod pool;
+pub(crate) mod server_cpu;
 
 use acknowledged::Acknowledged;
 use device::{Device, Plan};
 use latency::Latencies;
 use payload::{Payload, TopicKind};
+use server_cpu::ServerCpu;
 
 /// The most messages of one run.
 const N_REPORTS_MAX: u64 = 1_000_000_000;
@@ -68,6 +71,9 @@ pub(crate) struct Options {
     /// When a connection ends, connect again and send what was not acknowledged once more
     #[arg(long)]
     reconnect: bool,
+    /// Tell the CPU time of the server, a process of this machine, from the first message until it rests after the last
+    #[arg(long, value_name = "PID")]
+    server_pid: Option<u32>,
 }
 
 /// What was measured: one line of JSON.
@@ -86,6 +92,16 @@ struct Outcome {
     seconds: f64,
     reports_per_second: f64,
     latency_millis: latency::Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_cpu: Option<Cpu>,
+}
+
+/// What the server spent.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cpu {
+    millis: f64,
+    micros_per_report: f64,
 }
 
 /// What a device did.
@@ -151,28 +167,37 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     }
     drop(stop);
     gate.all_passed(n_connections).await;
+    let server_cpu = options.server_pid.map(ServerCpu::start).transpose()?;
     let began = clock::instant();
     start.send_replace(true);
     let end = options.duration_secs.map(Duration::from_secs_f64);
-    let mut tally = Tally::default();
+    let (mut tally, mut clients) = (Tally::default(), Vec::with_capacity(n_connections));
     tokio::select! {
         () = async { tokio::time::sleep(end.unwrap_or_default()).await }, if end.is_some() => {}
         _ = tokio::signal::ctrl_c() => {}
-        () = gather(&mut devices, &mut tally) => {}
+        () = gather(&mut devices, &mut tally, &mut clients) => {}
     }
     drop(running);
-    gather(&mut devices, &mut tally).await;
+    gather(&mut devices, &mut tally, &mut clients).await;
     let seconds = began.elapsed().as_secs_f64();
-    let outcome = outcome(&options, n_connections, tally, seconds);
+    let mut outcome = outcome(&options, n_connections, tally, seconds);
+    if let Some(server_cpu) = server_cpu {
+        outcome.server_cpu = Some(cpu(server_cpu.spent().await?, outcome.n_acknowledged));
+    }
+    // Only now, so that the goodbyes are no part of what was measured.
+    join_all(clients.iter().map(Client::disconnect)).await;
     Ok(crate::say(
         &serde_json::to_string(&outcome).context("cannot write the outcome")?,
     )?)
 }
 
-async fn gather(devices: &mut JoinSet<Tally>, tally: &mut Tally) {
+async fn gather(devices: &mut JoinSet<(Tally, Option<Client>)>, tally: &mut Tally, clients: &mut Vec<Client>) {
     while let Some(done) = devices.join_next().await {
         match done {
-            Ok(one) => tally.add(one),
+            Ok((one, client)) => {
+                tally.add(one);
+                clients.extend(client);
+            }
             Err(err) => tally.error(format!("a device failed: {err}")),
         }
     }
@@ -222,5 +247,15 @@ fn outcome(options: &Options, n_connections: usize, tally: Tally, seconds: f64) 
         seconds,
         reports_per_second,
         latency_millis: tally.latencies.summary(),
+        server_cpu: None,
+    }
+}
+
+fn cpu(spent: Duration, n_reports: u64) -> Cpu {
+    #[expect(clippy::cast_precision_loss, reason = "a cost needs no 53 bits")]
+    let n_reports = n_reports.max(1) as f64;
+    Cpu {
+        millis: spent.as_secs_f64() * 1e3,
+        micros_per_report: spent.as_secs_f64() * 1e6 / n_reports,
     }
 }

@@ -78,16 +78,17 @@ impl Device {
         }
     }
 
-    /// Connects, waits for the start, and publishes until the plan is done or `stop` is closed.
+    /// Connects, waits for the start, and publishes until the plan is done or `stop` is closed. The connection that is
+    /// left is still open.
     pub(crate) async fn run(
         mut self,
         gate: Gate,
         mut started: watch::Receiver<bool>,
         mut stop: watch::Receiver<()>,
-    ) -> Tally {
+    ) -> (Tally, Option<Client>) {
         let mut connected = Some(gate.pass(self.connect()).await);
         if started.wait_for(|is_started| *is_started).await.is_err() {
-            return self.tally;
+            return (self.tally, None);
         }
         let mut beat = self.plan.period.map(|period| beat(self.plan.delay, period));
         let mut backoff = Backoff::new(RETRY_MAX);
@@ -98,10 +99,7 @@ impl Device {
             };
             match attempt {
                 Ok((client, incoming)) => match self.publish(&client, incoming, beat.as_mut(), &mut stop).await {
-                    Stop::Done => {
-                        client.disconnect().await;
-                        return self.tally;
-                    }
+                    Stop::Done => return (self.tally, Some(client)),
                     Stop::Lost(reason) => {
                         self.tally.n_connections_lost += 1;
                         self.tally.error(reason);
@@ -114,11 +112,11 @@ impl Device {
                 }
             }
             if !self.plan.is_reconnecting || stop.has_changed().is_err() {
-                return self.tally;
+                return (self.tally, None);
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.after_failure(fastrand::f64())) => {}
-                _ = stop.changed() => return self.tally,
+                _ = stop.changed() => return (self.tally, None),
             }
         }
     }
