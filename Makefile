@@ -6,12 +6,13 @@ ifdef CI
 export CARGO_INCREMENTAL := 0
 endif
 
-.PHONY: help demo test check clean setup
+.PHONY: help demo test check bench clean setup
 
 help:
 	@echo 'make demo         a compromised device is detected and cut off, before your eyes; KEEP=1 leaves it running'
 	@echo 'make test         all tests, with real clients, brokers and databases'
 	@echo 'make check        format, clippy, docs, tidy'
+	@echo 'make bench        the figures of SPECIFICATION.md, on this machine; BENCH_QUICK=1 for a first look'
 	@echo 'make clean        remove what was built'
 
 demo:
@@ -30,6 +31,10 @@ check:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
 	cargo test --locked --quiet -p picket-server --test tidy
+
+bench: setup
+	cargo build --locked --release --bins
+	@python3 bench/run.py $${CARGO_TARGET_DIR:-target}/release
 
 clean:
 	cargo clean

@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Measures what SPECIFICATION.md promises: `make bench`; with BENCH_QUICK=1 only whether it can be measured.
+
+Prints a line of JSON for each result, then a table. Fails if something could not be measured; a missed aim is no failure.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import sys
+import time
+
+import measure
+from processes import Picket, Stage
+
+
+@dataclasses.dataclass
+class Size:
+    n_things: int = 2000  # each is an idle connection, and reports once a second beside the alarms
+    n_connections: int = 500
+    n_reports_each: int = 50
+    n_max_rounds: int = 5
+    n_rate_rounds: int = 3
+    rate: int = 2000
+    rate_secs: int = 5
+    n_memory_rounds: int = 3
+    n_compromises: int = 60
+    compromise_secs: int = 12
+
+
+QUICK = Size(
+    n_things=100, n_connections=50, n_max_rounds=1, n_rate_rounds=1, rate=500, rate_secs=1,
+    n_memory_rounds=1, n_compromises=5, compromise_secs=2,
+)  # fmt: skip
+
+
+def main(binaries):
+    size = QUICK if os.environ.get("BENCH_QUICK", "0") not in ("", "0") else Size()
+    began = time.monotonic()
+    with Stage(binaries) as stage:
+        picket = Picket(stage).start()
+        picket.furnish()
+        picket.register(measure.things(size))
+        results, n_reports = measure.report_path(stage, picket, size)
+        check_logged(picket, n_reports)
+        told(results)
+        results += told(measure.memory(stage, measure.things(size), size.n_memory_rounds))
+        picket.start()
+        results += told(measure.alarm(stage, picket, size))
+    say(table(results))
+    say(f"{machine()}; {time.monotonic() - began:.0f} s")
+
+
+def told(results):
+    for result in results:
+        say(json.dumps(result))
+    return results
+
+
+def check_logged(picket, n_reports):
+    """A report that was refused is acknowledged, too: only the log knows. Nothing may be in alarm either."""
+    violations = picket.operator("violation", "list")["activeViolations"]
+    picket.stop()
+    n_logged = picket.n_reports_logged()
+    if n_logged != n_reports or violations:
+        raise RuntimeError(f"{n_reports} reports acknowledged, {n_logged} in the log, violations: {violations[:2]}")
+
+
+def table(results):
+    """Each aim with what was found; ratios first."""
+
+    def of(measured, server="picket"):
+        found = (one for one in results if one["measured"] == measured and one["server"].startswith(server))
+        return next(found)
+
+    lines = []
+
+    def line(what, found, aim="", is_met=None):
+        verdict = {None: "", True: "met", False: "MISSED"}[is_met]
+        lines.append(f"{what:<62} {found:>12} {aim:>10} {verdict}".rstrip())
+
+    line("what", "found", "aim")
+    for pace in ("max", "rate"):
+        own = of(f"report path, {pace}")
+        for other in ("mosquitto, forwarding", "mosquitto, no subscriber"):
+            ratio = own["cpuMicrosPerMessage"] / of(f"report path, {pace}", other)["cpuMicrosPerMessage"]
+            line(f"CPU of a judged report / {other}, {pace}", f"{ratio:.2f}", "<= 2", ratio <= 2)
+    idle = [of("memory per idle connection", server)["pssKibPerConnection"] for server in ("picket", "mosquitto")]
+    line("memory of an idle connection / mosquitto", f"{idle[0] / idle[1]:.2f}", "<= 1", idle[0] <= idle[1])
+    own = of("report path, max")["messagesPerSecond"]
+    line("reports/s", f"{own}", ">= 5000", own >= 5000)
+    for one in (one for one in results if one["measured"].startswith("report path")):
+        pace = one["measured"].split(", ")[1]
+        line(f"{one['server']}, {pace}: messages/s", one["messagesPerSecond"])
+        line(f"{one['server']}, {pace}: CPU us/message", one["cpuMicrosPerMessage"])
+        line(f"{one['server']}, {pace}: PUBACK p50, p99 ms", f"{one['pubackMillisP50']}, {one['pubackMillisP99']}")
+    for one in (one for one in results if one["measured"].startswith("memory")):
+        line(f"{one['server']}: RSS, PSS KiB/connection", f"{one['rssKibPerConnection']}, {one['pssKibPerConnection']}")
+    for one in (one for one in results if one["measured"].startswith("alarm")):
+        for name, aim in (("compromiseToAlarm", 1500), ("compromiseToAlert", None), ("alarmToDisconnected", 200)):
+            p50, p99 = one[f"{name}MillisP50"], one[f"{name}MillisP99"]
+            goal = (f"< {aim}", p99 < aim) if aim else ()
+            line(f"{one['measured']}: {name} p50, p99 ms", f"{p50}, {p99}", *goal)
+    return "\n".join(lines)
+
+
+def machine():
+    with open("/proc/meminfo") as lines:
+        gib = int(next(lines).split()[1]) / 2**20
+    return f"{time.strftime('%Y-%m-%d')}; {os.cpu_count()} cores, {gib:.0f} GiB, Linux {platform.release()}"
+
+
+def say(text):
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: run.py FOLDER_OF_THE_BINARIES")
+    main(sys.argv[1])
