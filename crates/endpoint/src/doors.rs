@@ -37,6 +37,8 @@ pub enum Refusal {
     UnknownCertificate,
     /// The certificate is registered but not ACTIVE.
     InactiveCertificate,
+    /// The certificate says itself that its time is over.
+    ExpiredCertificate,
     /// One of the session's things is quarantined.
     Quarantined,
 }

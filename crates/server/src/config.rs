@@ -61,6 +61,9 @@ pub struct ServeOptions {
     /// Milliseconds that the log waits for more reports before it writes them together, 0 to 100 [default: 2]
     #[arg(long, env = "PICKET_LOG_LINGER_MS", value_name = "MS")]
     pub log_linger_ms: Option<u32>,
+    /// Devices whose certificate says that its time is over: refused or allowed [default: refused]
+    #[arg(long, env = "PICKET_EXPIRED_CERTIFICATES", value_name = "WHAT")]
+    pub expired_certificates: Option<String>,
     /// Keys of devices that the server makes: p256 or rsa2048 [default: p256]
     #[arg(long, env = "PICKET_DEVICE_KEY", value_name = "KIND")]
     pub device_key: Option<String>,
@@ -93,8 +96,19 @@ pub struct Config {
     pub log_age_max: Duration,
     /// How long the log waits for company before it writes.
     pub log_linger: Duration,
+    /// What becomes of devices whose certificate says that its time is over.
+    pub expired_certificates: Expired,
     /// Keys of devices that the server makes.
     pub device_key: DeviceKey,
+}
+
+/// What becomes of devices whose certificate says that its time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// They are refused: at the next connect, and whenever their rights are looked at again.
+    Refused,
+    /// The registry decides alone.
+    Allowed,
 }
 
 /// How fast one thing may report: a token bucket.
@@ -162,6 +176,7 @@ impl ServeOptions {
             log_linger: Duration::from_millis(
                 in_range("log_linger_ms", said.log_linger_ms.unwrap_or(2), 0, 100)?.into(),
             ),
+            expired_certificates: expired(said.expired_certificates.as_deref().unwrap_or("refused"))?,
             device_key: device_key(said.device_key.as_deref().unwrap_or("p256"))?,
         })
     }
@@ -186,6 +201,7 @@ impl ServeOptions {
             log_size_bytes_max: self.log_size_bytes_max.or(file.log_size_bytes_max),
             log_age_hours_max: self.log_age_hours_max.or(file.log_age_hours_max),
             log_linger_ms: self.log_linger_ms.or(file.log_linger_ms),
+            expired_certificates: self.expired_certificates.or(file.expired_certificates),
             device_key: self.device_key.or(file.device_key),
         }
     }
@@ -242,6 +258,14 @@ fn host_name() -> String {
         name.to_owned()
     } else {
         "localhost".to_owned()
+    }
+}
+
+fn expired(text: &str) -> anyhow::Result<Expired> {
+    match text {
+        "refused" => Ok(Expired::Refused),
+        "allowed" => Ok(Expired::Allowed),
+        other => bail!("expired_certificates is {other:?}, expected refused or allowed"),
     }
 }
 
@@ -303,6 +327,10 @@ mod tests {
             ("partitions = 0", "partitions is 0, expected 1 to 1024"),
             ("log_linger_ms = 101", "log_linger_ms is 101, expected 0 to 100"),
             ("device_key = 'dsa'", "device_key is \"dsa\", expected p256 or rsa2048"),
+            (
+                "expired_certificates = 'maybe'",
+                "expired_certificates is \"maybe\", expected refused or allowed",
+            ),
             ("endpoint_name = ['a b']", "endpoint_name is \"a b\""),
             ("region = 'US'", "region is \"US\""),
         ] {

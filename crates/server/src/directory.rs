@@ -10,6 +10,9 @@ use picket_policy::{Context, Document, PolicySet, Reach};
 use picket_store::access::{AccessScope, AccessTables, CertificateAccess, GroupAccess};
 use picket_store::{Db, StoreError};
 
+use crate::clock::Clock;
+use crate::config::{Config, Expired};
+
 /// How many ancestors a group can have: AWS's bound on the depth of a hierarchy, doubled.
 const ANCESTORS_MAX: usize = 16;
 
@@ -18,6 +21,8 @@ const ANCESTORS_MAX: usize = 16;
 pub(crate) struct Directory {
     db: Db,
     account_id: Box<str>,
+    clock: Arc<Clock>,
+    expired: Expired,
     tables: RwLock<Tables>,
     /// Held from reading the database to changing the tables: of two changes, the later one is read last.
     refreshing: tokio::sync::Mutex<()>,
@@ -45,14 +50,15 @@ pub(crate) enum Concerned {
 
 impl Directory {
     /// Reads everything; the endpoint opens only after this.
-    pub(crate) async fn load(db: Db, account_id: &str) -> Result<Self, StoreError> {
+    pub(crate) async fn load(db: Db, config: &Config, clock: Arc<Clock>) -> Result<Self, StoreError> {
         let tables = RwLock::new(Tables::of(db.access_all().await?));
-        let refreshing = tokio::sync::Mutex::default();
         Ok(Self {
             db,
-            account_id: account_id.into(),
+            account_id: config.account_id.as_str().into(),
+            clock,
+            expired: config.expired_certificates,
             tables,
-            refreshing,
+            refreshing: tokio::sync::Mutex::default(),
         })
     }
 
@@ -122,6 +128,17 @@ impl Directory {
             .is_some_and(|access| access.has_thing(device.as_str()))
     }
 
+    /// Whether a registered certificate opens a connection now.
+    fn opens(&self, access: &CertificateAccess) -> Result<(), Refusal> {
+        if !access.is_active {
+            return Err(Refusal::InactiveCertificate);
+        }
+        if self.expired == Expired::Refused && access.not_after < self.clock.now() {
+            return Err(Refusal::ExpiredCertificate);
+        }
+        Ok(())
+    }
+
     fn concerned_by(&self, device: &DeviceName) -> Concerned {
         let tables = self.read();
         let is_concerned = |access: &&CertificateAccess| access.has_thing(device.as_str());
@@ -151,7 +168,7 @@ impl Doorkeeper for Directory {
         self.read()
             .certificates
             .get(certificate)
-            .is_some_and(|access| access.is_active)
+            .is_some_and(|access| self.opens(access).is_ok())
     }
 
     fn admit(&self, certificate: &CertificateId, client_id: &DeviceName) -> Result<Access, Refusal> {
@@ -160,9 +177,7 @@ impl Doorkeeper for Directory {
             .certificates
             .get(certificate)
             .ok_or(Refusal::UnknownCertificate)?;
-        if !access.is_active {
-            return Err(Refusal::InactiveCertificate);
-        }
+        self.opens(access)?;
         let own = access.things.iter().find(|thing| thing.as_str() == client_id.as_str());
         let things: Vec<ThingName> = own.map_or_else(|| access.things.clone(), |thing| vec![thing.clone()]);
         if tables.is_quarantined(client_id, &things) {

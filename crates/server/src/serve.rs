@@ -118,7 +118,7 @@ impl Server {
         let mut log_stage = Stage::new();
         log_stage.spawn(|shutdown| writer_task.run(shutdown));
         let lanes = core.lanes(&floors).await?;
-        let directory = Arc::new(Directory::load(core.db.clone(), &core.config.account_id).await?);
+        let directory = Arc::new(Directory::load(core.db.clone(), &core.config, Arc::clone(&core.clock)).await?);
         let gateway = Arc::new(core.gateway(&directory));
         let endpoint = core.endpoint(&authority, &directory, &gateway).await?;
         let mqtt_addr = endpoint.local_addr();

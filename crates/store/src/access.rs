@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use picket_model::name::{CertificateId, DeviceName, PolicyName, ThingGroupName, ThingName};
+use picket_model::time::Timestamp;
 
 use crate::registry::CertificateStatus;
 use crate::sql::{Row, args};
@@ -47,8 +48,10 @@ pub struct AccessTables {
 pub struct CertificateAccess {
     /// SHA-256 of its DER.
     pub id: CertificateId,
-    /// Whether it opens a connection.
+    /// Whether its status lets it open a connection.
     pub is_active: bool,
+    /// Until when it is valid, as it says itself.
+    pub not_after: Timestamp,
     /// Its policies, by name.
     pub policies: Vec<PolicyName>,
     /// The things it is attached to, by name.
@@ -98,13 +101,14 @@ impl Db {
             pairs(&mut tx, "SELECT certificate, thing FROM thing_principal ORDER BY 1, 2").await?;
         let mut certificates = Vec::new();
         for row in tx
-            .rows("SELECT id, status FROM certificate ORDER BY id", args![])
+            .rows("SELECT id, status, not_after FROM certificate ORDER BY id", args![])
             .await?
         {
             let id: CertificateId = row.parsed(0)?;
             certificates.push(CertificateAccess {
                 id,
                 is_active: is_active(&row, 1)?,
+                not_after: Timestamp::from_millis(row.at(2)?),
                 policies: policies.remove(&id).unwrap_or_default(),
                 things: things.remove(&id).unwrap_or_default(),
             });
@@ -133,7 +137,10 @@ impl Db {
         let mut tx = self.begin_read().await?;
         let key = id.to_string();
         let Some(row) = tx
-            .row("SELECT status FROM certificate WHERE id = $1", args![key.as_str()])
+            .row(
+                "SELECT status, not_after FROM certificate WHERE id = $1",
+                args![key.as_str()],
+            )
             .await?
         else {
             return Ok(None);
@@ -143,6 +150,7 @@ impl Db {
         Ok(Some(CertificateAccess {
             id: *id,
             is_active: is_active(&row, 0)?,
+            not_after: Timestamp::from_millis(row.at(1)?),
             policies: names(&mut tx, policies, &key).await?,
             things: names(&mut tx, things, &key).await?,
         }))

@@ -178,9 +178,9 @@ fn authorize_will(shared: &Shared, rights: &mut Rights, will: &Will) -> Result<(
 
 fn refusal(shared: &Shared, refused: NotAdmitted) -> ConnectAckReason {
     let counter = match refused {
-        NotAdmitted::Refused(Refusal::UnknownCertificate | Refusal::InactiveCertificate) => {
-            &shared.counters.refused_certificate
-        }
+        NotAdmitted::Refused(
+            Refusal::UnknownCertificate | Refusal::InactiveCertificate | Refusal::ExpiredCertificate,
+        ) => &shared.counters.refused_certificate,
         NotAdmitted::Refused(Refusal::Quarantined) => &shared.counters.refused_quarantined,
         NotAdmitted::Denied => &shared.counters.refused_policy,
     };

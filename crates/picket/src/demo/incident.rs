@@ -13,7 +13,7 @@ use super::normal::{self, Baseline, in_words};
 use super::screen::Mark;
 use super::stage::Stage;
 use super::story::{
-    AGENT_LOG, ALERTS, BYTES, DEVICE, OTHER_CLIENT, OTHER_LOG, PORTS, PROFILE, THING, find, flowing, get_used_to,
+    AGENT_LOG, ALERTS, BYTES, DEVICE, OTHER_CLIENT, OTHER_LOG, PORTS, PROFILE, THING, find, flowing, grow_used_to,
     n_accepted, n_published, ready, start_other_client,
 };
 
@@ -306,7 +306,7 @@ fn recovery(stage: &mut Stage, incident: &mut Incident, baseline: &mut Baseline)
             break;
         }
         n_surprises += 1;
-        get_used_to(stage, baseline, surprise, n_surprises)?;
+        grow_used_to(stage, baseline, surprise, n_surprises)?;
     }
     let ports_violation = incident.ports_violation.clone();
     stage.until("the alarm about the port is listed no more", |cast| {

@@ -240,7 +240,7 @@ fn conform(stage: &mut Stage, baseline: &mut Baseline) -> anyhow::Result<()> {
                 n_normal = 0;
                 n_surprises += 1;
                 let ports = baseline.new_ports(&violation["lastViolationValue"]["ports"]);
-                get_used_to(stage, baseline, ports, n_surprises)?;
+                grow_used_to(stage, baseline, ports, n_surprises)?;
             }
         }
     }
@@ -268,7 +268,7 @@ fn allow_more(stage: &mut Stage, baseline: &mut Baseline) -> anyhow::Result<()> 
 }
 
 /// Changes the profile: these ports are no alarm from now on.
-pub(super) fn get_used_to(
+pub(super) fn grow_used_to(
     stage: &mut Stage,
     baseline: &mut Baseline,
     ports: BTreeSet<u16>,

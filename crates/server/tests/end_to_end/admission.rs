@@ -52,6 +52,53 @@ fn only_registered_and_active_certificates_get_in() {
 }
 
 #[test]
+fn a_certificate_whose_time_is_over_is_refused_unless_it_is_allowed() {
+    for (options, is_in) in [("", false), ("expired_certificates = 'allowed'", true)] {
+        let fleet = Fleet::start(options);
+        fleet.device("pump-7");
+        let old = self_made(&fleet, "old", &[]);
+        let (certificate, key) = (old.certificate(), old.key());
+        let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
+        // The request gives way to a certificate that ended yesterday.
+        openssl(
+            &old.folder,
+            &[
+                "x509",
+                "-req",
+                "-in",
+                certificate,
+                "-signkey",
+                key,
+                "-days",
+                "-1",
+                "-out",
+                certificate,
+            ],
+        );
+        let registered = fleet.json(&[
+            "certificate",
+            "register",
+            old.certificate().to_str().unwrap(),
+            "--active",
+        ]);
+        fleet.cli(&[
+            "policy",
+            "attach",
+            "AllowAll",
+            registered["certificateId"].as_str().unwrap(),
+        ]);
+        let words = ["-q", "1", "-t", "t", "-m", "hello"];
+        let sent = fleet.mosquitto("mosquitto_pub", &old, "old", &words).output().unwrap();
+        assert_eq!(
+            sent.status.success(),
+            is_in,
+            "{options}: {}",
+            String::from_utf8_lossy(&sent.stderr)
+        );
+    }
+}
+
+#[test]
 fn a_certificate_of_x509_version_1_works_once_registered() {
     let fleet = Fleet::start("");
     fleet.device("pump-7");
