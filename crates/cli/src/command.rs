@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::desk::Desk;
 use crate::failure::Failure;
-use crate::output::Format;
+use crate::output::{Format, printable};
 use crate::{certificate, endpoint, group, key, policy, profile, response, thing, violation};
 
 /// What the exit codes of all commands mean; for the end of a help text.
@@ -71,8 +71,8 @@ pub fn run(options: &Options, command: Command) -> ExitCode {
         // Whoever reads stdout has seen enough.
         Err(Failure::Output(err)) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
-            // If even stderr is gone there is nobody to tell.
-            let _ = writeln!(io::stderr(), "error: {}", failure.chain());
+            // If even stderr is gone there is nobody to tell. What the server says may quote names that came from devices.
+            let _ = writeln!(io::stderr(), "error: {}", printable(&failure.chain()));
             ExitCode::FAILURE
         }
     }
@@ -116,6 +116,31 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    /// clap takes arguments of one id for one argument: a command's own would silently set the option of all commands.
+    #[test]
+    fn no_argument_of_a_command_is_named_like_an_option_of_all_commands() {
+        fn own_ids(command: &clap::Command, options: &[String], found: &mut Vec<String>) {
+            for argument in command.get_arguments() {
+                let id = argument.get_id().as_str();
+                if options.iter().any(|option| option == id) {
+                    found.push(format!("{} {id}", command.get_name()));
+                }
+            }
+            for below in command.get_subcommands() {
+                own_ids(below, options, found);
+            }
+        }
+        // Not built yet: the options of all commands stand at the root alone.
+        let root = Arguments::command();
+        let options: Vec<String> = root.get_arguments().map(|option| option.get_id().to_string()).collect();
+        assert!(options.contains(&"access_key_id".to_owned()), "{options:?}");
+        let mut found = Vec::new();
+        for noun in root.get_subcommands() {
+            own_ids(noun, &options, &mut found);
+        }
+        assert_eq!(found, Vec::<String>::new());
     }
 
     #[test]

@@ -22,8 +22,10 @@ pub enum Verb {
     },
     /// Make a key useless
     Disable {
-        /// The key's id
-        access_key_id: String,
+        // Not `access_key_id`: that is the key that signs, an option of all commands.
+        /// The id of the key to disable
+        #[arg(value_name = "KEY")]
+        key: String,
     },
 }
 
@@ -48,9 +50,9 @@ impl Verb {
                 let body = description.map_or_else(|| json!({}), |description| json!({ "description": description }));
                 desk.show(Call::post(&keys).json(&body), &NEW_LINES).await
             }
-            Self::Disable { access_key_id } => {
-                let call = Call::post(&["picket", "v1", "keys", &access_key_id, "disable"]);
-                desk.act(call, &format!("key {access_key_id} is disabled")).await
+            Self::Disable { key } => {
+                let call = Call::post(&["picket", "v1", "keys", &key, "disable"]);
+                desk.act(call, &format!("key {key} is disabled")).await
             }
         }
     }

@@ -123,10 +123,18 @@ fn lines_of(mut table: Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// Names come from devices: nothing that they send may move the cursor of the operator's terminal.
-fn printable(text: &str) -> String {
+/// Names come from devices: nothing that they send may move the cursor of the operator's terminal, or show what follows in
+/// another order than it has.
+pub(crate) fn printable(text: &str) -> String {
+    let turns_text = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
-        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .map(|c| {
+            if c.is_control() || turns_text(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -148,12 +156,14 @@ mod tests {
             json!({ "thingName": "pump-7", "attributes": { "site": "north" } }),
             json!({ "thingName": "temperature-device-03" }),
             json!({ "thingName": "evil\u{1b}[2J" }),
+            json!({ "thingName": "pump\u{202e}7-lanretni" }),
         ];
         let expected = "\
 THING                  ATTRIBUTES
 pump-7                 site=north
 temperature-device-03
 evil\u{fffd}[2J
+pump\u{fffd}7-lanretni
 ";
         assert_eq!(table(&items, &COLUMNS), expected);
     }

@@ -115,11 +115,11 @@ impl Verb {
     pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Create { profile, file } => {
-                let call = Call::post(&["security-profiles", profile.as_str()]).json(&read(&file)?);
+                let call = Call::post(&["security-profiles", profile.as_str()]).json(&read(&file, &CREATE_MEMBERS)?);
                 desk.act(call, &format!("created profile {profile}")).await
             }
             Self::Update { profile, file } => {
-                let call = Call::patch(&["security-profiles", profile.as_str()]).json(&read(&file)?);
+                let call = Call::patch(&["security-profiles", profile.as_str()]).json(&read(&file, &UPDATE_MEMBERS)?);
                 desk.act(call, &format!("changed profile {profile}")).await
             }
             Self::Show { profile } => show(desk, &profile).await,
@@ -155,24 +155,90 @@ impl Verb {
     }
 }
 
-/// The file may be what `picket profile show --output json` printed: what the server alone decides is left out.
-fn read(file: &Path) -> Result<Value, Failure> {
-    let mut body = desk::read_json(file)?;
-    let Some(members) = body.as_object_mut() else {
-        return Err(Failure::Unexpected {
-            what: file.display().to_string(),
-            found: "not an object".to_owned(),
-            expected: "a JSON object with `behaviors`",
-        });
-    };
-    for member in [
-        "securityProfileName",
-        "securityProfileArn",
-        "version",
-        "creationDate",
-        "lastModifiedDate",
-    ] {
+/// What a file may hold for [`Verb::Create`], as in AWS's CreateSecurityProfile.
+const CREATE_MEMBERS: [&str; 7] = [
+    "behaviors",
+    "securityProfileDescription",
+    "alertTargets",
+    "additionalMetricsToRetain",
+    "additionalMetricsToRetainV2",
+    "metricsExportConfig",
+    "tags",
+];
+
+/// What a file may hold for [`Verb::Update`], as in AWS's UpdateSecurityProfile.
+const UPDATE_MEMBERS: [&str; 10] = [
+    "behaviors",
+    "securityProfileDescription",
+    "alertTargets",
+    "additionalMetricsToRetain",
+    "additionalMetricsToRetainV2",
+    "metricsExportConfig",
+    "deleteBehaviors",
+    "deleteAlertTargets",
+    "deleteAdditionalMetricsToRetain",
+    "deleteMetricsExportConfig",
+];
+
+/// What the server alone decides: left out, so that a file may be what `picket profile show --output json` printed.
+const SERVER_MEMBERS: [&str; 6] = [
+    "securityProfileName",
+    "securityProfileArn",
+    "version",
+    "creationDate",
+    "lastModifiedDate",
+    "picketWarnings",
+];
+
+const BEHAVIOR_MEMBERS: [&str; 6] = [
+    "name",
+    "metric",
+    "metricDimension",
+    "criteria",
+    "suppressAlerts",
+    "exportMetric",
+];
+
+const CRITERIA_MEMBERS: [&str; 7] = [
+    "comparisonOperator",
+    "value",
+    "durationSeconds",
+    "consecutiveDatapointsToAlarm",
+    "consecutiveDatapointsToClear",
+    "statisticalThreshold",
+    "mlDetectionConfig",
+];
+
+fn read(file: &Path, members: &[&str]) -> Result<Value, Failure> {
+    profile_of(desk::read_json(file)?, members).map_err(|found| Failure::Unexpected {
+        what: file.display().to_string(),
+        found,
+        expected: "a JSON object as in AWS's CreateSecurityProfile, with `behaviors`",
+    })
+}
+
+/// The body to send, or what is wrong with it. The API ignores members that it does not know, as AWS does: a misspelled one
+/// would silently make a profile that judges nothing.
+fn profile_of(mut body: Value, known: &[&str]) -> Result<Value, String> {
+    let members = body.as_object_mut().ok_or("not an object")?;
+    for member in SERVER_MEMBERS {
         members.remove(member);
+    }
+    let unknown = |value: &Value, known: &[&str]| {
+        let mut names = value.as_object().into_iter().flatten().map(|(name, _)| name);
+        names.find(|name| !known.contains(&name.as_str())).cloned()
+    };
+    if let Some(name) = unknown(&body, known) {
+        return Err(format!("an object with an unknown member `{name}`"));
+    }
+    for (at, behavior) in body["behaviors"].as_array().into_iter().flatten().enumerate() {
+        let found = unknown(behavior, &BEHAVIOR_MEMBERS).or_else(|| unknown(&behavior["criteria"], &CRITERIA_MEMBERS));
+        if let Some(name) = found {
+            return Err(format!(
+                "an object whose behavior {} has an unknown member `{name}`",
+                at + 1
+            ));
+        }
     }
     Ok(body)
 }
@@ -223,7 +289,7 @@ fn read_aloud(behavior: &Value) -> Value {
 }
 
 async fn lint(desk: &Desk, file: &Path) -> Result<(), Failure> {
-    let call = Call::post(&["picket", "v1", "security-profiles", "lint"]).json(&read(file)?);
+    let call = Call::post(&["picket", "v1", "security-profiles", "lint"]).json(&read(file, &CREATE_MEMBERS)?);
     let answer = desk.client.call(&call).await?;
     desk.output.json(&answer)
 }
@@ -243,4 +309,56 @@ async fn arn_of(desk: &Desk, profile: &ProfileName, target: Target) -> Result<St
         found: own.to_owned(),
         expected: "an ARN",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_sent_without_what_the_server_decides_and_refused_when_misspelled() {
+        for (file, known, expected) in [
+            (
+                json!({ "behaviors": [] }),
+                CREATE_MEMBERS.as_slice(),
+                Ok(json!({ "behaviors": [] })),
+            ),
+            (
+                json!({ "version": 3, "picketWarnings": ["x"], "behaviors": [{ "name": "a", "criteria": {} }] }),
+                &UPDATE_MEMBERS,
+                Ok(json!({ "behaviors": [{ "name": "a", "criteria": {} }] })),
+            ),
+            (
+                json!({ "deleteBehaviors": true }),
+                &UPDATE_MEMBERS,
+                Ok(json!({ "deleteBehaviors": true })),
+            ),
+            (
+                json!({ "deleteBehaviors": true }),
+                &CREATE_MEMBERS,
+                Err("`deleteBehaviors`"),
+            ),
+            (json!({ "behaviours": [] }), &CREATE_MEMBERS, Err("`behaviours`")),
+            (json!([{ "name": "a" }]), &CREATE_MEMBERS, Err("not an object")),
+            (
+                json!({ "behaviors": [{ "name": "a", "critera": {} }] }),
+                &CREATE_MEMBERS,
+                Err("behavior 1 has an unknown member `critera`"),
+            ),
+            (
+                json!({ "behaviors": [{ "name": "a" }, { "name": "b", "criteria": { "duration": 300 } }] }),
+                &CREATE_MEMBERS,
+                Err("behavior 2 has an unknown member `duration`"),
+            ),
+        ] {
+            let found = profile_of(file.clone(), known);
+            match expected {
+                Ok(body) => assert_eq!(found, Ok(body), "{file}"),
+                Err(part) => {
+                    let refusal = found.unwrap_err();
+                    assert!(refusal.contains(part), "{file}: {refusal}");
+                }
+            }
+        }
+    }
 }

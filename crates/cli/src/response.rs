@@ -129,13 +129,12 @@ impl Verb {
                 let call = Call::get(&["picket", "v1", "decisions"]);
                 desk.list(call, Paging::Token, "decisions", &DECISION_COLUMNS).await
             }
-            Self::Undo { thing: Some(thing), .. } => {
-                desk.act(thing::release(&thing), &format!("released {thing}")).await
-            }
+            Self::Undo { thing: Some(thing), .. } => thing::release(desk, &thing).await,
             Self::Undo { decision, thing: None } => {
                 let decision = decision.unwrap_or_default();
                 let call = Call::post(&["picket", "v1", "decisions", &decision, "undo"]);
-                desk.act(call, &format!("undid decision {decision}")).await
+                let nothing = format!("decision {decision} is not in force any more: nothing to undo");
+                thing::undo(desk, call, &format!("undid decision {decision}"), &nothing).await
             }
         }
     }

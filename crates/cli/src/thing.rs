@@ -111,14 +111,23 @@ impl Verb {
                 let call = Call::post(&["picket", "v1", "things", thing.as_str(), "quarantine"]);
                 desk.act(call, &format!("quarantined {thing}")).await
             }
-            Self::Release { thing } => desk.act(release(&thing), &format!("released {thing}")).await,
+            Self::Release { thing } => release(desk, &thing).await,
         }
     }
 }
 
 /// Ends every quarantine of a device.
-pub(crate) fn release(thing: &DeviceName) -> Call {
-    Call::post(&["picket", "v1", "things", thing.as_str(), "release"])
+pub(crate) async fn release(desk: &Desk, thing: &DeviceName) -> Result<(), Failure> {
+    let call = Call::post(&["picket", "v1", "things", thing.as_str(), "release"]);
+    let nothing = format!("{thing} is not quarantined by any decision: nothing to release");
+    undo(desk, call, &format!("released {thing}"), &nothing).await
+}
+
+/// Calls what ends quarantines, and says whether it ended any.
+pub(crate) async fn undo(desk: &Desk, call: Call, done: &str, nothing: &str) -> Result<(), Failure> {
+    let answer = desk.client.call(&call).await?;
+    let has_ended_none = answer["nReleased"].as_u64() == Some(0);
+    desk.output.done(&answer, if has_ended_none { nothing } else { done })
 }
 
 fn attribute_payload(attributes: Vec<Attribute>) -> Value {
