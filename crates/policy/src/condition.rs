@@ -98,9 +98,19 @@ impl Condition {
 
     /// Whether the condition holds. What the caller did not tell holds in a deny and fails in an allow.
     pub(crate) fn holds(&self, effect: Effect, is_connect: bool, values: Values<'_>) -> bool {
+        if effect == Effect::Deny
+            && self
+                .operands
+                .patterns()
+                .iter()
+                .any(|text| text.is_untold(values.context))
+        {
+            return true;
+        }
         // A condition is never a filter to subscribe to: values are put in as they are.
         let values = Values {
             is_filter: false,
+            untold_is_any: false,
             ..values
         };
         let found = self.key.values(values.context, is_connect);
@@ -127,16 +137,22 @@ impl Condition {
 
     /// Whether every variable in the operands has a value.
     pub(crate) fn is_resolved(&self, values: Values<'_>) -> bool {
-        match &self.operands {
-            Operands::Texts(patterns) | Operands::TextsAnyCase(patterns) => {
-                patterns.iter().all(|pattern| pattern.is_resolved(values))
-            }
-            _ => true,
-        }
+        self.operands
+            .patterns()
+            .iter()
+            .all(|pattern| pattern.is_resolved(values))
     }
 }
 
 impl Operands {
+    /// Those that may have variables in them.
+    fn patterns(&self) -> &[Pattern] {
+        match self {
+            Self::Texts(patterns) | Self::TextsAnyCase(patterns) => patterns,
+            Self::Flag(_) | Self::Ranges(_) | Self::Numbers(..) | Self::Dates(..) | Self::Null(_) => &[],
+        }
+    }
+
     fn fit(&self, value: &str, values: Values<'_>) -> bool {
         match self {
             Self::Texts(patterns) => patterns

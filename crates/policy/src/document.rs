@@ -60,7 +60,7 @@ pub enum BadPolicy {
         /// Bytes found.
         found: usize,
     },
-    /// Not JSON, a key that is not known, a key twice, or a value of the wrong kind.
+    /// Not JSON, a key that is not known, a key twice, or a value of the wrong kind: the source says which.
     #[error("policy is not JSON of the documented shape")]
     Shape(#[source] serde_json::Error),
     /// `Version` is neither of the two that exist.
@@ -148,7 +148,12 @@ impl Statement {
         }
         let is_allow = self.effect == Effect::Allow;
         let is_filter = is_allow && request.action == Action::Subscribe;
-        let values = Values { context, is_filter };
+        let values = Values {
+            context,
+            is_filter,
+            // With `NotResource` the list says what is spared: there a variable that is not told spares nothing.
+            untold_is_any: !is_allow && !self.is_other_resources,
+        };
         let is_listed = || self.resources.iter().any(|resource| resource.matches(request, values));
         let is_about = if self.is_other_resources {
             let is_resolved = || self.resources.iter().all(|resource| resource.is_resolved(values));

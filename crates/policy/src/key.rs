@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::context::Context;
+use crate::context::{CertificateVariables, Context};
 
 /// A name of something known of the connection. Names are compared without regard to case, as IAM does.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,9 @@ pub(crate) enum Key {
     DomainName,
     CurrentTime,
     EpochTime,
-    /// Known to others or to nobody: never has a value.
+    /// `aws:SecureTransport`: devices have no other.
+    SecureTransport,
+    /// Known to others or to nobody: never told.
     Foreign,
 }
 
@@ -44,7 +46,7 @@ pub(crate) enum KeyValues<'a> {
 }
 
 impl Key {
-    const NAMED: [(&'static str, Self); 10] = [
+    const NAMED: [(&'static str, Self); 11] = [
         ("iot:ClientId", Self::ClientId),
         ("aws:SourceIp", Self::SourceIp),
         ("iot:Connection.Thing.ThingName", Self::ThingName),
@@ -55,6 +57,7 @@ impl Key {
         ("iot:DomainName", Self::DomainName),
         ("aws:CurrentTime", Self::CurrentTime),
         ("aws:EpochTime", Self::EpochTime),
+        ("aws:SecureTransport", Self::SecureTransport),
     ];
 
     pub(crate) fn of(name: &str) -> Self {
@@ -88,6 +91,11 @@ impl Key {
         }
     }
 
+    /// Whether the caller did not say.
+    pub(crate) fn is_untold(&self, context: &Context) -> bool {
+        self.values(context, false) == KeyValues::NotTold
+    }
+
     /// The one value as text, if there is exactly one.
     pub(crate) fn text<'a>(&self, context: &'a Context) -> Option<Cow<'a, str>> {
         match self.values(context, false) {
@@ -104,36 +112,60 @@ impl Key {
             Self::ClientId => one(Some(&context.client_id)),
             Self::SourceIp => told(context.source_ip.map(|address| address.to_canonical().to_string())),
             Self::ThingName => one(context.thing_name.as_deref()),
-            Self::ThingTypeName => one(context.thing_type.as_deref()),
-            Self::Attribute(name) => one(context.attributes.get(name).map(AsRef::as_ref)),
+            Self::ThingTypeName | Self::Attribute(_) if context.thing_name.is_none() => KeyValues::Absent,
+            Self::ThingTypeName => match &context.thing {
+                None => KeyValues::NotTold,
+                Some(facts) => one(facts.type_name.as_deref()),
+            },
+            Self::Attribute(name) => match &context.thing {
+                None => KeyValues::NotTold,
+                Some(facts) => one(facts.attributes.get(name).map(AsRef::as_ref)),
+            },
             Self::IsAttached => one(Some(if context.is_attached { "true" } else { "false" })),
             Self::ConnectAttributes if is_connect => {
                 let persistent = context.connect.persistent.then_some("PersistentConnect");
                 let last_will = context.connect.last_will.then_some("LastWill");
                 KeyValues::Many(persistent.into_iter().chain(last_will).collect())
             }
-            Self::Certificate { name, index } => one(certificate_values(context, name).nth(*index).flatten()),
+            Self::Certificate { .. } | Self::CertificateList(_) | Self::CertificateAvailableKeys => {
+                match &context.certificate {
+                    None => KeyValues::NotTold,
+                    Some(certificate) => self.of_certificate(certificate),
+                }
+            }
+            Self::SecureTransport => one(Some("true")),
+            Self::DomainName => one(context.domain_name.as_deref()),
+            Self::CurrentTime => told(context.now.map(|now| crate::date::written(now.millis()))),
+            Self::EpochTime => told(context.now.map(|now| now.millis().div_euclid(1000).to_string())),
+            Self::ConnectAttributes => KeyValues::Absent,
+            Self::Foreign => KeyValues::NotTold,
+        }
+    }
+
+    fn of_certificate<'a>(&self, certificate: &'a CertificateVariables) -> KeyValues<'a> {
+        match self {
+            Self::Certificate { name, index } => match certificate_values(certificate, name).nth(*index).flatten() {
+                None => KeyValues::Absent,
+                Some(value) => KeyValues::One(value.into()),
+            },
             Self::CertificateList(name) => {
-                let values: Vec<&str> = certificate_values(context, name).flatten().collect();
+                let values: Vec<&str> = certificate_values(certificate, name).flatten().collect();
                 if values.is_empty() {
                     KeyValues::Absent
                 } else {
                     KeyValues::Many(values)
                 }
             }
-            Self::CertificateAvailableKeys => KeyValues::Many(context.certificate.keys().map(AsRef::as_ref).collect()),
-            Self::DomainName => one(context.domain_name.as_deref()),
-            Self::CurrentTime => told(context.now.map(|now| crate::date::written(now.millis()))),
-            Self::EpochTime => told(context.now.map(|now| now.millis().div_euclid(1000).to_string())),
-            Self::ConnectAttributes | Self::Foreign => KeyValues::Absent,
+            _ => KeyValues::Many(certificate.keys().map(AsRef::as_ref).collect()),
         }
     }
 }
 
 /// The values of a certificate's variable, `None` for those that AWS would not put in.
-fn certificate_values<'a>(context: &'a Context, name: &str) -> impl Iterator<Item = Option<&'a str>> {
+fn certificate_values<'a>(certificate: &'a CertificateVariables, name: &str) -> impl Iterator<Item = Option<&'a str>> {
     const LEN_CHARS_MAX: usize = 1024;
-    let values = context.certificate.get(name).into_iter().flatten();
+    let named = certificate.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
+    let values = named.into_iter().flat_map(|(_, values)| values);
     values.map(|value| {
         let is_replaced = !value.contains(['*', '$', '+', '?', '#']) && value.chars().nth(LEN_CHARS_MAX).is_none();
         is_replaced.then_some(value.as_ref())

@@ -9,7 +9,9 @@
 //! Three choices make a policy that cannot be fully understood err on the safe side, where AWS keeps silent:
 //! - a resource with a variable that has no value matches nothing, but it does not spare anything from a `Deny` with
 //!   `NotResource`, and an `Allow` with `NotResource` and such a variable grants nothing;
-//! - a condition on the address or the time that the caller did not tell holds in a `Deny` and fails in an `Allow`;
+//! - what the caller did not tell (the address, the time, the certificate's fields, the thing's type and attributes), or what
+//!   nobody here knows (`aws:PrincipalTag/...`), holds in a `Deny` and fails in an `Allow`: a condition on it, and a resource
+//!   with it as a variable;
 //! - a value with `+` or `#` is not put into what an `Allow` lets a client subscribe to: a client that calls itself `+`
 //!   would otherwise turn `topicfilter/${iot:ClientId}/news` into everybody's news.
 //!
@@ -25,7 +27,7 @@ mod request;
 mod resource;
 mod set;
 
-pub use context::{CertificateVariables, ConnectAttributes, Context};
+pub use context::{CertificateVariables, ConnectAttributes, Context, ThingFacts};
 pub use document::{BadPolicy, Document};
 pub use request::{Action, Decision, Request};
 pub use set::{PolicySet, Reach};

@@ -36,6 +36,8 @@ pub(crate) struct Values<'a> {
     pub(crate) context: &'a Context,
     /// A value with `+` or `#` counts as absent: the text decides what a client may subscribe to.
     pub(crate) is_filter: bool,
+    /// A variable that the caller did not tell stands for any characters: the text says what is denied.
+    pub(crate) untold_is_any: bool,
 }
 
 /// A text in two pieces, so that a topic need not be copied behind `topic/`.
@@ -100,7 +102,7 @@ impl Pattern {
         let mut last_any: Option<(usize, usize)> = None;
         loop {
             let step = match self.tokens.get(token) {
-                Some(Token::Any) => {
+                Some(any) if any.is_any(values) => {
                     token += 1;
                     if token == self.tokens.len() {
                         return true;
@@ -115,7 +117,7 @@ impl Pattern {
                     None => return false,
                 },
                 None if at == text.len() => return true,
-                None => None,
+                Some(Token::Any) | None => None,
             };
             match (step, last_any) {
                 (Some(step), _) => (token, at) = (token + 1, at + step),
@@ -144,7 +146,19 @@ impl Pattern {
     pub(crate) fn matches_plain(&self, text: &str) -> bool {
         let context = &Context::default();
         let is_filter = false;
-        self.matches(Joined("", text), Values { context, is_filter })
+        let values = Values {
+            context,
+            is_filter,
+            untold_is_any: false,
+        };
+        self.matches(Joined("", text), values)
+    }
+
+    /// Whether the caller did not tell what a variable in the text stands for.
+    pub(crate) fn is_untold(&self, context: &Context) -> bool {
+        self.tokens
+            .iter()
+            .any(|token| matches!(token, Token::Variable(key) if key.is_untold(context)))
     }
 
     /// The text with values in place of variables; wildcards stand for themselves. `None` if a value is missing.
@@ -159,6 +173,17 @@ impl Pattern {
             }
         }
         Some(text)
+    }
+}
+
+impl Token {
+    /// Whether it stands for any characters.
+    fn is_any(&self, values: Values<'_>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Variable(key) => values.untold_is_any && key.is_untold(values.context),
+            Self::Literal(_) | Self::One => false,
+        }
     }
 }
 
@@ -228,6 +253,7 @@ mod tests {
             Values {
                 context,
                 is_filter: false,
+                untold_is_any: false,
             },
         )
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picket_model::time::Timestamp;
-use picket_policy::{Action, ConnectAttributes, Context, Decision, Document, PolicySet, Reach, Request};
+use picket_policy::{Action, ConnectAttributes, Context, Decision, Document, PolicySet, Reach, Request, ThingFacts};
 
 /// A connection as `pump-7`, which is a registered thing with the presented certificate.
 fn pump() -> Context {
@@ -14,15 +14,17 @@ fn pump() -> Context {
     Context {
         client_id: "pump-7".into(),
         thing_name: Some("pump-7".into()),
-        thing_type: Some("pump".into()),
-        attributes: BTreeMap::from([("site".into(), "north".into()), ("wild".into(), "#".into())]),
+        thing: Some(Arc::new(ThingFacts {
+            type_name: Some("pump".into()),
+            attributes: BTreeMap::from([("site".into(), "north".into()), ("wild".into(), "#".into())]),
+        })),
         is_attached: true,
         source_ip: "192.0.2.7".parse().ok(),
         connect: ConnectAttributes::default(),
-        certificate: Arc::new(BTreeMap::from([
+        certificate: Some(Arc::new(BTreeMap::from([
             ("Subject.CommonName".into(), values(&["first", "second"])),
             ("Subject.Country".into(), values(&["a*"])),
-        ])),
+        ]))),
         domain_name: None,
         account_id: Some("123456789012".into()),
         now: Some(Timestamp::from_millis(1_767_323_045_678)),
@@ -423,7 +425,16 @@ const CONDITIONS: &[(&str, char)] = &[
         r#"{"StringEqualsIfExists":{"iot:Connection.Thing.Attributes[site]":"x"}}"#,
         '-',
     ),
-    (r#"{"StringNotEquals":{"made:Up":"x"}}"#, 'A'),
+    (
+        r#"{"StringNotEquals":{"iot:Connection.Thing.Attributes[none]":"x"}}"#,
+        'A',
+    ),
+    (r#"{"Bool":{"aws:SecureTransport":"true"}}"#, 'A'),
+    (r#"{"Bool":{"aws:SecureTransport":"false"}}"#, '-'),
+    (
+        r#"{"StringEquals":{"iot:certificate.subject.COMMONNAME":"first"}}"#,
+        'A',
+    ),
     (r#"{"Null":{"iot:DomainName":"true"}}"#, 'A'),
     (r#"{"Null":{"iot:DomainName":"false"}}"#, '-'),
     (
@@ -532,10 +543,98 @@ fn what_the_caller_did_not_tell_errs_on_the_safe_side() {
         (r#"{"DateGreaterThan":{"aws:CurrentTime":"2026-01-01"}}"#, 'D', '-'),
         (r#"{"NumericLessThanIfExists":{"aws:EpochTime":1}}"#, 'D', '-'),
         (r#"{"Null":{"aws:SourceIp":"true"}}"#, 'D', '-'),
+        (
+            r#"{"StringEquals":{"iot:Certificate.Subject.CommonName":"a"}}"#,
+            'D',
+            '-',
+        ),
+        (
+            r#"{"StringNotEquals":{"iot:Certificate.Subject.CommonName.1":"a"}}"#,
+            'D',
+            '-',
+        ),
+        (
+            r#"{"ForAllValues:StringEquals":{"iot:Certificate.AvailableKeys":"a"}}"#,
+            'D',
+            '-',
+        ),
+        (
+            r#"{"StringEquals":{"iot:Connection.Thing.Attributes[state]":"retired"}}"#,
+            'D',
+            '-',
+        ),
+        (
+            r#"{"StringLike":{"iot:Connection.Thing.ThingTypeName":"x*"}}"#,
+            'D',
+            '-',
+        ),
+        // Variables on the other side of the comparison.
+        (
+            r#"{"StringEquals":{"iot:ClientId":"${iot:Certificate.Subject.CommonName}"}}"#,
+            'D',
+            '-',
+        ),
+        (
+            r#"{"StringNotEquals":{"iot:ClientId":"${iot:Certificate.Subject.CommonName}"}}"#,
+            'D',
+            '-',
+        ),
+        // Keys that nobody here knows.
+        (r#"{"StringEquals":{"aws:PrincipalTag/team":"a"}}"#, 'D', '-'),
+        (r#"{"StringNotEqualsIfExists":{"made:Up":"a"}}"#, 'D', '-'),
+        (r#"{"Null":{"iot:Connection.Thing.MadeUp":"false"}}"#, 'D', '-'),
+        // What is known to be absent is told.
+        (r#"{"StringEquals":{"iot:DomainName":"a"}}"#, '-', '-'),
+        (
+            r#"{"ForAnyValue:StringEquals":{"iot:ConnectAttributes":"LastWill"}}"#,
+            '-',
+            '-',
+        ),
     ] {
+        let context = Context {
+            thing_name: Some("x".into()),
+            ..stranger("x")
+        };
         let allow = allowed_if(condition);
-        assert_eq!(answer(&allow, &stranger("x"), Publish, "a"), allowed, "{condition}");
+        assert_eq!(answer(&allow, &context, Publish, "a"), allowed, "{condition}");
         let deny = allow.replace("Allow", "Deny");
-        assert_eq!(answer(&deny, &stranger("x"), Publish, "a"), denied, "{condition}");
+        assert_eq!(answer(&deny, &context, Publish, "a"), denied, "{condition}");
+    }
+    // Who is no thing has no type and no attributes: that is told.
+    let deny = allowed_if(r#"{"StringLike":{"iot:Connection.Thing.ThingTypeName":"*"}}"#).replace("Allow", "Deny");
+    assert_eq!(answer(&deny, &stranger("x"), Publish, "a"), '-');
+}
+
+#[test]
+fn a_variable_that_is_not_told_stands_for_anything_in_what_is_denied() {
+    let context = Context {
+        thing_name: Some("x".into()),
+        ..stranger("x")
+    };
+    let site = "${iot:Connection.Thing.Attributes[site]}";
+    for (effect, kind, resource, name, expected) in [
+        ("Deny", "Resource", format!("topic/{site}/doors"), "north/doors", 'D'),
+        ("Deny", "Resource", format!("topic/{site}/doors"), "north/lamps", '-'),
+        ("Deny", "Resource", format!("topic/sites/*/{site}"), "sites/a/b", 'D'),
+        ("Deny", "Resource", "topic/${made:Up}".to_owned(), "a", 'D'),
+        ("Allow", "Resource", format!("topic/{site}/doors"), "north/doors", '-'),
+        ("Deny", "NotResource", format!("topic/{site}/doors"), "north/doors", 'D'),
+        ("Allow", "NotResource", format!("topic/{site}/doors"), "south", '-'),
+        // Told, and without value: matches nothing, as on AWS.
+        (
+            "Deny",
+            "Resource",
+            "topic/${iot:DomainName}/doors".to_owned(),
+            "a/doors",
+            '-',
+        ),
+    ] {
+        let statement =
+            format!(r#"{{"Effect":"{effect}","Action":"*","{kind}":"arn:aws:iot:us-east-1:123456789012:{resource}"}}"#);
+        assert_eq!(
+            answer(&statement, &context, Publish, name),
+            expected,
+            "{statement} {name}"
+        );
     }
 }
