@@ -66,11 +66,6 @@ impl Inbox for Gateway {
 }
 
 impl Gateway {
-    /// After the clock was set, nobody has reported too much.
-    pub(crate) fn forget_rates(&self) {
-        self.throttle().forget();
-    }
-
     fn store(&self, topic: DefenderTopic, report_id: u64, record: Record) -> Pending {
         let partition = partition_of(topic.thing.as_str(), self.n_partitions);
         let (verdict, later) = oneshot::channel();

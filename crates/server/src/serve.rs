@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use picket_api::{ApiState, KeyRing};
 use picket_detect::{Engine, snapshot_revision};
 use picket_endpoint::{Endpoint, EndpointConfig, Limits};
-use picket_model::record::{Record, Stamped};
+use picket_model::record::Stamped;
 use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
 use picket_respond::{Backoff, mitigate, notify, webhook_client};
@@ -69,6 +69,15 @@ pub struct Server {
 struct Stage {
     shutdown: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    failed: mpsc::Sender<anyhow::Error>,
+}
+
+/// Goes with a task, and says so when that ends although nobody wanted it to: a server that takes reports and no longer
+/// judges them is worse than none.
+struct Guard {
+    task: &'static str,
+    shutdown: watch::Receiver<bool>,
+    failed: mpsc::Sender<anyhow::Error>,
 }
 
 /// What the parts of the server share.
@@ -101,7 +110,7 @@ impl Server {
         let (log, db) = open(&config, &data).await?;
         let ring = data.key_ring(db.access_keys(None, 1).await?.is_empty())?;
         let floors = floors(&*log, config.n_partitions).await?;
-        let (log_writer, writer_task) = writer(Arc::clone(&log), Arc::clone(&clock), config.log_linger, floors.clone());
+        let (log_writer, writer_task) = writer(Arc::clone(&log), Arc::clone(&clock), config.log_linger, floors);
         let (failed, failures) = mpsc::channel(1);
         let configs = Arc::new(Configs::new(db.clone()));
         let core = Core {
@@ -115,9 +124,9 @@ impl Server {
             failed,
         };
 
-        let mut log_stage = Stage::new();
-        log_stage.spawn(|shutdown| writer_task.run(shutdown));
-        let lanes = core.lanes(&floors).await?;
+        let mut log_stage = Stage::new(&core.failed);
+        log_stage.spawn("the report log's writer", |shutdown| writer_task.run(shutdown));
+        let lanes = core.lanes().await?;
         let directory = Arc::new(Directory::load(core.db.clone(), &core.config, Arc::clone(&core.clock)).await?);
         let gateway = Arc::new(core.gateway(&directory));
         let endpoint = core.endpoint(&authority, &directory, &gateway).await?;
@@ -144,10 +153,12 @@ impl Server {
 
         let carried = feed::Carried::new(0);
         let router = feed::answer_when_carried(picket_api::router(state), &core.db, &carried);
-        let work = core.work(lanes, &live, gateway, carried)?;
-        let mut doors = Stage::new();
-        doors.spawn(|shutdown| endpoint.run(over(shutdown)));
-        doors.spawn(|shutdown| serve_api(api_listener, router, shutdown, core.failed.clone()));
+        let work = core.work(lanes, &live, carried)?;
+        let mut doors = Stage::new(&core.failed);
+        doors.spawn("the endpoint", |shutdown| endpoint.run(over(shutdown)));
+        doors.spawn("the API", |shutdown| {
+            serve_api(api_listener, router, shutdown, core.failed.clone())
+        });
         tracing::info!(api = %api_addr, mqtt = %mqtt_addr, data = %core.config.data.display(), "serving");
         Ok(Self {
             api_addr,
@@ -178,23 +189,44 @@ impl Server {
     }
 
     /// Sends devices away, finishes what is under way, and saves how far everything is.
-    pub async fn stop(self) {
+    ///
+    /// # Errors
+    /// A part of the server failed while it stopped: the next start does what is left.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         self.doors.end(GOODBYE_MAX).await;
         self.work.end(STOP_MAX).await;
         self.log.end(STOP_MAX).await;
+        match self.failures.try_recv() {
+            Ok(error) => Err(error),
+            Err(_) => Ok(()),
+        }
     }
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn new(failed: &mpsc::Sender<anyhow::Error>) -> Self {
         Self {
             shutdown: watch::Sender::new(false),
             tasks: JoinSet::new(),
+            failed: failed.clone(),
         }
     }
 
-    fn spawn<F: Future<Output = ()> + Send + 'static>(&mut self, task: impl FnOnce(watch::Receiver<bool>) -> F) {
-        self.tasks.spawn(task(self.shutdown.subscribe()));
+    /// Runs a task that ends after shutdown only.
+    fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(watch::Receiver<bool>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let guard = Guard {
+            task: name,
+            shutdown: self.shutdown.subscribe(),
+            failed: self.failed.clone(),
+        };
+        let task = task(self.shutdown.subscribe());
+        self.tasks.spawn(async move {
+            let _guard = guard;
+            task.await;
+        });
     }
 
     async fn end(mut self, patience: Duration) {
@@ -206,28 +238,30 @@ impl Stage {
     }
 }
 
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // What it said when it panicked is on stderr. The first reason is enough.
+        if std::thread::panicking() {
+            let _ = self.failed.try_send(anyhow::anyhow!("{} panicked", self.task));
+        } else if !*self.shutdown.borrow() {
+            let _ = self.failed.try_send(anyhow::anyhow!("{} ended", self.task));
+        }
+    }
+}
+
 impl Core {
     /// One lane per partition, caught up with what is stored, with its position; then every partition is told that time
     /// has passed while nobody listened.
-    async fn lanes(&self, floors: &[Timestamp]) -> anyhow::Result<Vec<(Lane<SqliteLog>, KeptLane)>> {
+    async fn lanes(&self) -> anyhow::Result<Vec<(Lane<SqliteLog>, KeptLane)>> {
         let snapshots = self.snapshots()?;
         let positions = self.db.claim(self.config.n_partitions).await?;
         let mut lanes = Vec::with_capacity(positions.len());
         for position in &positions {
             lanes.push(self.lane(position, &snapshots).await?);
         }
-        for (partition, floor) in (0..).map(PartitionId).zip(floors) {
-            if *floor == Timestamp::default() {
-                continue;
-            }
-            let record = Record::Clock {
-                old: *floor,
-                new: self.clock.now(),
-            };
-            if self.writer.write(partition, record).await.is_err() {
-                // A full log must not keep the server from starting: it is how space is made.
-                tracing::warn!(%partition, "the log does not take that the server was down, deadlines may pass at once");
-            }
+        if self.writer.look_at_clock().await.is_err() {
+            // A full log must not keep the server from starting: it is how space is made.
+            tracing::warn!("the log does not take that the server was down, it is told before anything else");
         }
         Ok(lanes)
     }
@@ -362,14 +396,13 @@ impl Core {
         &self,
         lanes: Vec<(Lane<SqliteLog>, KeptLane)>,
         live: &Arc<LiveSessions>,
-        gateway: Arc<Gateway>,
         carried: feed::Carried,
     ) -> anyhow::Result<Stage> {
-        let mut work = Stage::new();
+        let mut work = Stage::new(&self.failed);
         let (lanes, kept): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
         for lane in lanes {
             let failed = self.failed.clone();
-            work.spawn(|shutdown| async move {
+            work.spawn("judging", |shutdown| async move {
                 if let Err(error) = lane.run(shutdown).await {
                     // The first reason is enough.
                     let _ = failed.try_send(anyhow::Error::from(error).context("judging cannot go on"));
@@ -384,8 +417,8 @@ impl Core {
             lanes: kept,
             log_age_max: self.config.log_age_max,
         };
-        work.spawn(|shutdown| keeper.run(shutdown));
-        work.spawn(|shutdown| {
+        work.spawn("saving progress", |shutdown| keeper.run(shutdown));
+        work.spawn("carrying registry changes", |shutdown| {
             feed::run(
                 self.db.clone(),
                 self.writer.clone(),
@@ -397,10 +430,16 @@ impl Core {
         let clock = Arc::clone(&self.clock);
         let enforcer = Arc::clone(live);
         let now = Arc::new(move || clock.now());
-        work.spawn(|shutdown| mitigate(self.db.clone(), enforcer, now, over(shutdown)));
+        work.spawn("quarantining", |shutdown| {
+            mitigate(self.db.clone(), enforcer, now, over(shutdown))
+        });
         let client = webhook_client(None)?;
-        work.spawn(|shutdown| notify(self.db.clone(), client, WEBHOOK_BACKOFF, over(shutdown)));
-        work.spawn(|shutdown| follow_clock(gateway, shutdown));
+        work.spawn("alerting", |shutdown| {
+            notify(self.db.clone(), client, WEBHOOK_BACKOFF, over(shutdown))
+        });
+        work.spawn("following the clock", |shutdown| {
+            follow_clock(Arc::clone(&self.clock), self.writer.clone(), shutdown)
+        });
         Ok(work)
     }
 }
@@ -434,26 +473,15 @@ async fn floors<L: ReportLog>(log: &L, n_partitions: u16) -> anyhow::Result<Vec<
     Ok(floors)
 }
 
-/// Tells every partition when the wall clock was set.
-async fn follow_clock(gateway: Arc<Gateway>, mut shutdown: watch::Receiver<bool>) {
+/// Has every partition told when the wall clock was set, also when nobody reports anything.
+async fn follow_clock(clock: Arc<Clock>, writer: LogWriter, mut shutdown: watch::Receiver<bool>) {
     while !*shutdown.borrow() {
         tokio::select! {
             () = tokio::time::sleep(CLOCK_CHECK_EVERY) => {}
             _ = shutdown.changed() => return,
         }
-        let Some(step) = gateway.clock.follow_wall() else {
-            continue;
-        };
-        tracing::warn!(old = %step.old, new = %step.new, "the clock was set, deadlines move with it");
-        gateway.forget_rates();
-        for partition in (0..gateway.n_partitions).map(PartitionId) {
-            let record = Record::Clock {
-                old: step.old,
-                new: step.new,
-            };
-            if gateway.writer.write(partition, record).await.is_err() {
-                tracing::error!(%partition, "the log does not take that the clock was set, deadlines may be off");
-            }
+        if clock.is_apart() && writer.look_at_clock().await.is_err() {
+            tracing::error!("the log does not take that the clock was set, deadlines wait until it does");
         }
     }
 }
@@ -475,4 +503,47 @@ async fn serve_api(
 async fn over(mut shutdown: watch::Receiver<bool>) {
     // Whoever would say so is gone: that is an end as well.
     let _ = shutdown.wait_for(|is_over| *is_over).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_before_its_time_is_a_failure_of_the_server() {
+        async fn panics(mut shutdown: watch::Receiver<bool>, when_stopped: bool) {
+            if when_stopped {
+                let _ = shutdown.changed().await;
+            }
+            panic!("as the test wants it");
+        }
+        async fn ends(mut shutdown: watch::Receiver<bool>, when_stopped: bool) {
+            if when_stopped {
+                let _ = shutdown.changed().await;
+            }
+        }
+        for (does_panic, when_stopped, expected) in [
+            (true, false, Some("judging panicked")),
+            (true, true, Some("judging panicked")),
+            (false, false, Some("judging ended")),
+            (false, true, None),
+        ] {
+            let (failed, mut failures) = mpsc::channel(1);
+            let mut stage = Stage::new(&failed);
+            drop(failed);
+            if does_panic {
+                stage.spawn("judging", |shutdown| panics(shutdown, when_stopped));
+            } else {
+                stage.spawn("judging", |shutdown| ends(shutdown, when_stopped));
+            }
+            let said = if when_stopped {
+                stage.end(Duration::from_secs(30)).await;
+                failures.recv().await
+            } else {
+                failures.recv().await
+            };
+            let said = said.map(|error| error.to_string());
+            assert_eq!(said.as_deref(), expected, "{does_panic} {when_stopped}");
+        }
+    }
 }

@@ -15,11 +15,16 @@ const REMEMBERED_MAX: usize = 16;
 /// How many things are remembered; beyond it those with a full bucket are forgotten, which changes nothing for them.
 const THINGS_MAX: usize = 200_000;
 
+/// How many may stay then: if there are more the others are forgotten too, so that it is not looked for again soon.
+const THINGS_KEPT_MAX: usize = THINGS_MAX / 4 * 3;
+
 /// The buckets of all things.
 #[derive(Debug)]
 pub(crate) struct Throttle {
     rate: ReportRate,
     buckets: HashMap<DeviceName, Bucket>,
+    /// When somebody was here last.
+    latest: Timestamp,
 }
 
 #[derive(Debug)]
@@ -37,11 +42,16 @@ impl Throttle {
         Self {
             rate,
             buckets: HashMap::new(),
+            latest: Timestamp::default(),
         }
     }
 
-    /// Whether the thing may report now.
+    /// Whether the thing may report now. Server time goes back only when the clock was set: then all buckets are full.
     pub(crate) fn admits(&mut self, thing: &DeviceName, report: Fingerprint, now: Timestamp) -> bool {
+        if now < self.latest {
+            self.buckets.clear();
+        }
+        self.latest = now;
         self.bound(now);
         let interval = self.rate.interval;
         let bucket = match self.buckets.get_mut(thing) {
@@ -66,17 +76,12 @@ impl Throttle {
         true
     }
 
-    /// After the server's clock was set all buckets are full.
-    pub(crate) fn forget(&mut self) {
-        self.buckets.clear();
-    }
-
     fn bound(&mut self, now: Timestamp) {
         if self.buckets.len() < THINGS_MAX {
             return;
         }
         self.buckets.retain(|_, bucket| now < bucket.full_at);
-        if THINGS_MAX <= self.buckets.len() {
+        if THINGS_KEPT_MAX < self.buckets.len() {
             self.buckets.clear();
         }
     }
@@ -107,6 +112,7 @@ mod tests {
             (4, 1000, true),
             (5, 1000, true),
             (6, 1000, false),
+            (6, 999, true), // the clock was set
         ] {
             let now = Timestamp::from_millis(at_secs * 1000);
             assert_eq!(
@@ -115,7 +121,24 @@ mod tests {
                 "report {id} at {at_secs} s"
             );
         }
-        throttle.forget();
-        assert!(throttle.admits(&thing, (6, [0; 16]), Timestamp::from_millis(1_000_000)));
+    }
+
+    #[test]
+    fn things_are_forgotten_rarely_and_never_too_many_are_remembered() {
+        let mut throttle = Throttle::new(ReportRate {
+            interval: Duration::from_secs(295),
+            burst: 1,
+        });
+        let mut n_forgotten = 0;
+        for at in 0..THINGS_MAX * 2 {
+            let thing: DeviceName = format!("pump-{at}").parse().unwrap();
+            let n_before = throttle.buckets.len();
+            // A thousand in a second, so that all buckets count for longer than it takes to fill the table.
+            let now = Timestamp::from_millis(i64::try_from(at).unwrap());
+            assert!(throttle.admits(&thing, (1, [0; 16]), now));
+            n_forgotten += usize::from(throttle.buckets.len() < n_before);
+            assert!(throttle.buckets.len() <= THINGS_MAX);
+        }
+        assert!(n_forgotten < 10, "{n_forgotten} times");
     }
 }

@@ -8,7 +8,7 @@ use picket_model::time::Timestamp;
 use picket_store::log::{Append, LogError, PartitionId, ReportLog};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Step};
 
 /// Records that may wait for the log; beyond it the log is said to be unable to take more.
 const WAITING_MAX: usize = 8192;
@@ -33,8 +33,8 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Timestamp, NotStored>) + Send>;
 pub(crate) type Durable = oneshot::Receiver<Result<Timestamp, NotStored>>;
 
 struct Entry {
-    partition: PartitionId,
-    record: Record,
+    /// `None` to have a look at the clock only.
+    record: Option<(PartitionId, Record)>,
     done: Done,
 }
 
@@ -46,9 +46,12 @@ pub(crate) struct WriterTask<L> {
     entries: mpsc::Receiver<Entry>,
     /// The last stamp of each partition: stamps never go back, whatever the clock does.
     floors: Vec<Timestamp>,
+    /// What each partition has still to be told of the clock, before anything that is stamped by it.
+    steps: Vec<Option<Step>>,
 }
 
-/// A writer of `log`, whose partitions were last stamped with `floors`.
+/// A writer of `log`, whose partitions were last stamped with `floors`. What it writes first to each of them that is not
+/// empty says that time has passed while nobody wrote.
 pub(crate) fn writer<L: ReportLog>(
     log: Arc<L>,
     clock: Arc<Clock>,
@@ -56,12 +59,17 @@ pub(crate) fn writer<L: ReportLog>(
     floors: Vec<Timestamp>,
 ) -> (LogWriter, WriterTask<L>) {
     let (sender, entries) = mpsc::channel(WAITING_MAX);
+    let new = clock.now();
+    let is_empty = |floor: &Timestamp| *floor == Timestamp::default();
+    let step = |floor: &Timestamp| (!is_empty(floor)).then_some(Step { old: *floor, new });
+    let steps = floors.iter().map(step).collect();
     let task = WriterTask {
         log,
         clock,
         linger,
         entries,
         floors,
+        steps,
     };
     (LogWriter { entries: sender }, task)
 }
@@ -69,11 +77,8 @@ pub(crate) fn writer<L: ReportLog>(
 impl LogWriter {
     /// Takes a record at once and calls `done` later, or calls it at once when too much waits: for what devices send.
     pub(crate) fn offer(&self, partition: PartitionId, record: Record, done: Done) {
-        if let Err(refused) = self.entries.try_send(Entry {
-            partition,
-            record,
-            done,
-        }) {
+        let record = Some((partition, record));
+        if let Err(refused) = self.entries.try_send(Entry { record, done }) {
             (refused.into_inner().done)(Err(NotStored));
         }
     }
@@ -85,23 +90,29 @@ impl LogWriter {
 
     /// The same without waiting for the disk: the record has its place in the order, and the answer comes later.
     pub(crate) async fn enqueue(&self, partition: PartitionId, record: Record) -> Result<Durable, NotStored> {
+        self.send(Some((partition, record))).await
+    }
+
+    /// Has the partitions told at once if the clock was set, or the server was down. Otherwise they are told before the
+    /// next record, however long the log takes nothing.
+    pub(crate) async fn look_at_clock(&self) -> Result<Timestamp, NotStored> {
+        self.send(None).await?.await.unwrap_or(Err(NotStored))
+    }
+
+    async fn send(&self, record: Option<(PartitionId, Record)>) -> Result<Durable, NotStored> {
         let (answer, durable) = oneshot::channel();
         let done: Done = Box::new(|outcome| {
             // Whoever no longer waits does not need the answer.
             let _ = answer.send(outcome);
         });
-        let entry = Entry {
-            partition,
-            record,
-            done,
-        };
-        self.entries.send(entry).await.map_err(|_| NotStored)?;
+        self.entries.send(Entry { record, done }).await.map_err(|_| NotStored)?;
         Ok(durable)
     }
 }
 
 impl<L: ReportLog> WriterTask<L> {
-    /// Runs until `shutdown`; what was handed over until then is written before it ends.
+    /// Runs until `shutdown`; what was handed over until then is written before it ends. Ends before that only when the
+    /// log is gone.
     pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         loop {
@@ -116,7 +127,9 @@ impl<L: ReportLog> WriterTask<L> {
                 return;
             }
             self.wait_for_company(&mut batch).await;
-            self.commit(&mut batch).await;
+            if !self.commit(&mut batch).await {
+                return;
+            }
         }
     }
 
@@ -134,32 +147,49 @@ impl<L: ReportLog> WriterTask<L> {
         }
     }
 
-    async fn commit(&mut self, batch: &mut Vec<Entry>) {
+    /// Says whether the log can go on.
+    async fn commit(&mut self, batch: &mut Vec<Entry>) -> bool {
+        let mut appends = self.news_of_clock();
         let now = self.clock.now();
-        let mut appends = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
-        for Entry {
-            partition,
-            record,
-            done,
-        } in batch.drain(..)
-        {
+        for Entry { record, done } in batch.drain(..) {
+            let Some((partition, record)) = record else {
+                waiting.push((now, done));
+                continue;
+            };
             let at = self.stamp(partition, &record, now);
-            appends.push(Append {
-                partition,
-                bytes: Stamped { at, record }.encode().into(),
-            });
+            appends.push(append(partition, Stamped { at, record }));
             waiting.push((at, done));
         }
         let outcome = self.log.append(appends).await;
         match &outcome {
-            Ok(_) => {}
+            Ok(_) => self.steps.fill(None),
             Err(LogError::Full(_)) => tracing::warn!("report log is full, reports are refused"),
             Err(error) => tracing::error!(error = %error, "report log cannot be written, reports are refused"),
         }
         for (at, done) in waiting {
             done(if outcome.is_ok() { Ok(at) } else { Err(NotStored) });
         }
+        !matches!(outcome, Err(LogError::Closed))
+    }
+
+    /// The server's clock moves here and nowhere else, so that no record is stamped by the new clock before its
+    /// partition knows. What the log does not take is said again with the next records.
+    fn news_of_clock(&mut self) -> Vec<Append> {
+        if let Some(step) = self.clock.follow_wall() {
+            tracing::warn!(old = %step.old, new = %step.new, "the clock was set, deadlines move with it");
+            for earlier in &mut self.steps {
+                *earlier = Some(earlier.map_or(step, |earlier| earlier.then(step)));
+            }
+        }
+        let mut news = Vec::new();
+        for (partition, step) in (0..).map(PartitionId).zip(self.steps.clone()) {
+            let Some(Step { old, new }) = step else { continue };
+            let record = Record::Clock { old, new };
+            let at = self.stamp(partition, &record, new);
+            news.push(append(partition, Stamped { at, record }));
+        }
+        news
     }
 
     /// max(previous stamp, now); a set clock restarts the floor.
@@ -172,5 +202,101 @@ impl<L: ReportLog> WriterTask<L> {
             _ => now.max(*floor),
         };
         *floor
+    }
+}
+
+fn append(partition: PartitionId, stamped: Stamped) -> Append {
+    Append {
+        partition,
+        bytes: stamped.encode().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use picket_store::log::{LogLimits, Seq, SqliteLog};
+
+    use super::*;
+    use crate::clock::tests::ByHand;
+
+    const N_PARTITIONS: u16 = 3;
+
+    /// What a partition holds: its records, and what each is stamped with.
+    async fn held(log: &SqliteLog, partition: u16) -> Vec<(i64, Record)> {
+        let records = log.read(PartitionId(partition), Seq(1), 100).await.unwrap();
+        let record = |(_, bytes): &(Seq, bytes::Bytes)| {
+            let Stamped { at, record } = Stamped::decode(bytes).unwrap();
+            (at.millis(), record)
+        };
+        records.iter().map(record).collect()
+    }
+
+    fn step(old: i64, new: i64) -> Record {
+        Record::Clock {
+            old: Timestamp::from_millis(old),
+            new: Timestamp::from_millis(new),
+        }
+    }
+
+    async fn log(folder: &tempfile::TempDir) -> Arc<SqliteLog> {
+        let limits = LogLimits {
+            size_bytes_max: 1 << 30,
+            tail_bytes_max: 0,
+        };
+        let path = folder.path().join("log.db");
+        Arc::new(SqliteLog::open(&path, N_PARTITIONS, limits).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn no_record_is_stamped_by_a_clock_that_its_partition_does_not_know() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(&folder).await;
+        let (clocks, clock) = ByHand::clock(1_000_000);
+        // The last two were written to before, the last one by a clock that was ahead.
+        let floors = [0, 400_000, 2_000_000].map(Timestamp::from_millis).to_vec();
+        let (writer, task) = writer(Arc::clone(&log), Arc::new(clock), Duration::ZERO, floors);
+        let shutdown = watch::Sender::new(false);
+        let running = tokio::spawn(task.run(shutdown.subscribe()));
+        for partition in [0, 1, 2] {
+            writer.write(PartitionId(partition), Record::Tick).await.unwrap();
+        }
+        // Set forward and back, with nothing in between but time.
+        clocks.set_by(86_400_000);
+        clocks.pass(10);
+        writer.write(PartitionId(0), Record::Tick).await.unwrap();
+        clocks.set_by(-90_000_000);
+        writer.look_at_clock().await.unwrap();
+        clocks.pass(5);
+        writer.look_at_clock().await.unwrap();
+        writer.write(PartitionId(2), Record::Tick).await.unwrap();
+        shutdown.send_replace(true);
+        running.await.unwrap();
+
+        let (ahead, back) = (step(1_000_010, 87_400_010), step(87_400_010, -2_599_990));
+        let both = [(87_400_010, ahead), (-2_599_990, back)];
+        let expected = [
+            vec![
+                (1_000_000, Record::Tick),
+                both[0].clone(),
+                (87_400_010, Record::Tick),
+                both[1].clone(),
+            ],
+            vec![
+                (1_000_000, step(400_000, 1_000_000)),
+                (1_000_000, Record::Tick),
+                both[0].clone(),
+                both[1].clone(),
+            ],
+            vec![
+                (1_000_000, step(2_000_000, 1_000_000)),
+                (1_000_000, Record::Tick),
+                both[0].clone(),
+                both[1].clone(),
+                (-2_599_985, Record::Tick),
+            ],
+        ];
+        for (partition, expected) in (0..).zip(expected) {
+            assert_eq!(held(&log, partition).await, expected, "partition {partition}");
+        }
     }
 }
