@@ -18,7 +18,9 @@ pub(crate) fn start() -> anyhow::Result<()> {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(false)
-        .with_target(false);
+        .with_target(false)
+        // It would say so on stderr, and panic when that is what is gone.
+        .log_internal_errors(false);
     tracing_subscriber::registry().with(layer).with(targets).init();
     Ok(())
 }
