@@ -104,7 +104,8 @@ impl Db {
         tx.commit().await
     }
 
-    /// Notes how far engines have come that had nothing to write.
+    /// Notes how far engines have come that had nothing to write. Who has written effects since has come further, and
+    /// stays there.
     ///
     /// # Errors
     /// [`StoreError::Fenced`] as above.
@@ -113,7 +114,11 @@ impl Db {
         let mut in_order = positions.to_vec();
         in_order.sort_unstable();
         for (partition, epoch, seq) in in_order {
-            advance(&mut tx, partition, epoch, seq).await?;
+            let sql = "UPDATE partition_position SET applied_seq = CASE WHEN applied_seq < $1 THEN $1 ELSE applied_seq END \
+                       WHERE partition_id = $2 AND epoch = $3";
+            if tx.execute(sql, args![int(seq.0), partition.0, int(epoch)]).await? == 0 {
+                return Err(fenced(partition, epoch));
+            }
         }
         tx.commit().await
     }
