@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -18,14 +19,56 @@ use picket_store::Db;
 pub(crate) struct DataDir(PathBuf);
 
 impl DataDir {
-    /// The directory, made with mode 0700 if it is not there.
+    /// The directory, made with mode 0700 if it is not there. It may have been made by somebody else, for everybody to
+    /// read: what is in it and says anything about devices is the owner's alone.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("cannot make the data directory {}", path.display()))?;
-        Ok(Self(path.to_owned()))
+        let data = Self(path.to_owned());
+        let failed = || format!("cannot make the data directory {}", path.display());
+        for folder in [&data.0, &data.snapshots()] {
+            let mut builder = fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .with_context(failed)?;
+        }
+        Ok(data)
+    }
+
+    /// The directory of a server that has run before.
+    pub(crate) fn of_server(path: &Path) -> anyhow::Result<Self> {
+        let data = Self(path.to_owned());
+        if !data.log().exists() {
+            bail!(
+                "{} holds no report log, expected the data directory of a server",
+                path.display()
+            );
+        }
+        Ok(data)
+    }
+
+    /// Sees to it that nobody but the owner reads the databases, before they are opened: whoever makes the files later
+    /// makes them for everybody, and those beside them after their image.
+    pub(crate) fn close_databases(&self) -> anyhow::Result<()> {
+        for database in [self.log(), self.registry()] {
+            let made = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o600)
+                .open(&database);
+            made.with_context(|| format!("cannot write {}", database.display()))?;
+            for suffix in ["", "-wal", "-shm"] {
+                let mut path = database.clone().into_os_string();
+                path.push(suffix);
+                keep_private(Path::new(&path))?;
+            }
+        }
+        keep_private_folder(&self.snapshots())
+    }
+
+    /// Whether no server has come as far as to have databases here.
+    fn is_new(&self) -> bool {
+        !self.log().exists() && !self.registry().exists()
     }
 
     pub(crate) fn log(&self) -> PathBuf {
@@ -49,21 +92,29 @@ impl DataDir {
         self.0.join("ca.key")
     }
 
-    /// The fleet CA, made at the first start.
+    /// The fleet CA, made at the first start. Another one later would shut all devices out, so half of it is an error.
     pub(crate) fn authority(&self, now: Timestamp) -> anyhow::Result<Authority> {
-        if self.ca_key().exists() {
-            let key = read(&self.ca_key())?;
-            let certificate = read(&self.ca_certificate())?;
-            return Authority::from_pem(&certificate, &key)
+        let (certificate, key) = (self.ca_certificate(), self.ca_key());
+        if certificate.exists() && key.exists() {
+            return Authority::from_pem(&read(&certificate)?, &read(&key)?)
                 .context("the fleet CA in the data directory cannot be used");
         }
+        if !self.is_new() {
+            let missing = if key.exists() { certificate } else { key };
+            bail!(
+                "{} is missing: devices trust the fleet CA that it is part of, put it back from a backup",
+                missing.display()
+            );
+        }
+        // A first start that ended here may have left one of the two.
         let authority = Authority::create("Picket fleet CA", now.millis()).context("cannot make the fleet CA")?;
-        write_private(&self.ca_key(), authority.private_key_pem().as_bytes())?;
-        write_public(&self.ca_certificate(), authority.certificate_pem().as_bytes())?;
+        write_private(&key, authority.private_key_pem().as_bytes())?;
+        write_public(&certificate, authority.certificate_pem().as_bytes())?;
         Ok(authority)
     }
 
-    /// The server's certificate and key, PEM: made at the first start, and again when the names have changed.
+    /// The server's certificate and key, PEM: made at the first start, and again when the names have changed or one of the
+    /// files is gone.
     pub(crate) fn server_certificate(
         &self,
         authority: &Authority,
@@ -77,7 +128,8 @@ impl DataDir {
             self.0.join("server.names"),
         );
         let written = names.join("\n");
-        if fs::read_to_string(&made_for).is_ok_and(|found| found == written) {
+        let is_made = fs::read_to_string(&made_for).is_ok_and(|found| found == written);
+        if is_made && certificate.exists() && key.exists() {
             return Ok(ServerCertificate {
                 certificate_pem: read(&certificate)?,
                 private_key_pem: read(&key)?,
@@ -86,9 +138,10 @@ impl DataDir {
         let issued = authority
             .issue_server(&names, now.millis())
             .context("cannot make the server's certificate")?;
+        // First away and last back: its presence says that the other two belong together.
+        remove(&made_for)?;
         write_private(&key, issued.private_key_pem.as_bytes())?;
         write_public(&certificate, issued.certificate_pem.as_bytes())?;
-        // Last: its presence says that the other two belong together.
         write_public(&made_for, written.as_bytes())?;
         Ok(ServerCertificate {
             certificate_pem: issued.certificate_pem,
@@ -139,10 +192,14 @@ pub(crate) async fn operator_key(
 ) -> anyhow::Result<()> {
     let given = given_key()?;
     if !db.access_keys(None, 1).await?.is_empty() {
-        if let Some(given) = given
-            && db.access_key(&given.access_key_id).await?.is_none()
-        {
-            tracing::warn!("access key in the environment is not known, it is taken at the first start only");
+        if let Some(given) = given {
+            match ring.secret_of(db, &given.access_key_id).await? {
+                Some(secret) if secret == given.secret_access_key => {}
+                Some(_) => tracing::warn!("access key in the environment has another secret, which stays"),
+                None => tracing::warn!(
+                    "access key in the environment is not known or disabled, it is taken at the first start only"
+                ),
+            }
         }
         return keep_operator_file(data, &server);
     }
@@ -156,14 +213,14 @@ pub(crate) async fn operator_key(
     write_private(&path, server.file(&key).to_toml()?.as_bytes())?;
     ring.adopt(db, &key, "operator, first start", now).await?;
     if !is_given {
-        let mut stderr = std::io::stderr().lock();
-        writeln!(
-            stderr,
+        // Where nobody reads it the file has it all the same.
+        let _ = writeln!(
+            std::io::stderr(),
             "access key of the operator (shown this once, kept in {}):\n  id     {}\n  secret {}",
             path.display(),
             key.access_key_id,
             key.secret_access_key
-        )?;
+        );
     }
     Ok(())
 }
@@ -186,20 +243,26 @@ impl OperatorServer<'_> {
     }
 }
 
-/// The address may be another one at each start. Who has moved the file elsewhere finds none here.
+/// The address may be another one at each start. Who has moved the file elsewhere finds none here, and who has edited it,
+/// for a name and a proxy before the API perhaps, finds it as it was.
 fn keep_operator_file(data: &DataDir, server: &OperatorServer<'_>) -> anyhow::Result<()> {
     let path = data.operator_file();
     if !path.exists() {
         return Ok(());
     }
-    let found = OperatorFile::from_toml(&read(&path)?).with_context(|| format!("{} cannot be used", path.display()))?;
-    let key = Credentials {
-        access_key_id: found.access_key_id.clone(),
-        secret_access_key: found.secret_access_key.clone(),
+    let mut file = match OperatorFile::from_toml(&read(&path)?) {
+        Ok(file) => file,
+        Err(error) => {
+            // It is for the operator's commands; devices need not wait until somebody has mended it.
+            tracing::warn!(%error, path = %path.display(), "operator's file cannot be used and stays as it is");
+            return Ok(());
+        }
     };
-    let wanted = server.file(&key);
-    if wanted != found {
-        write_private(&path, wanted.to_toml()?.as_bytes())?;
+    let address = file.endpoint.strip_prefix("http://").map(str::parse::<SocketAddr>);
+    let is_ours = matches!(address, Some(Ok(address)) if address.ip().is_loopback());
+    if is_ours && file.endpoint != server.endpoint {
+        file.endpoint.clone_from(&server.endpoint);
+        write_private(&path, file.to_toml()?.as_bytes())?;
     }
     Ok(())
 }
@@ -248,11 +311,164 @@ fn write_with_mode(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
             .open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&beside, path)?;
+        sync_folder_of(path)
     };
     written().with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    let removed = match fs::remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder_of(path),
+    };
+    removed.with_context(|| format!("cannot remove {}", path.display()))
+}
+
+/// Only then does a name, or that it is gone, survive a power cut.
+fn sync_folder_of(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn keep_private(path: &Path) -> anyhow::Result<()> {
+    keep_to(path, 0o600)
+}
+
+fn keep_private_folder(path: &Path) -> anyhow::Result<()> {
+    keep_to(path, 0o700)
+}
+
+/// Takes the rights away that others have.
+fn keep_to(path: &Path, mode: u32) -> anyhow::Result<()> {
+    let kept = || -> std::io::Result<()> {
+        let found = fs::metadata(path)?.permissions().mode();
+        if found & 0o077 == 0 {
+            return Ok(());
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    };
+    match kept() {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot keep others from reading {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    fn data() -> (tempfile::TempDir, DataDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(&folder.path().join("data")).unwrap();
+        (folder, data)
+    }
+
+    #[test]
+    fn half_of_the_fleet_ca_is_made_new_only_where_nobody_trusts_it_yet() {
+        for gone in ["ca.key", "ca.pem"] {
+            let (_folder, data) = data();
+            data.authority(NOW).unwrap();
+            fs::remove_file(data.0.join(gone)).unwrap();
+            // A first start that was killed in between.
+            let made = data.authority(NOW).unwrap();
+            assert_eq!(
+                data.authority(NOW).unwrap().certificate_pem(),
+                made.certificate_pem(),
+                "{gone}"
+            );
+            data.close_databases().unwrap();
+            fs::remove_file(data.0.join(gone)).unwrap();
+            let error = data.authority(NOW).map(drop).unwrap_err().to_string();
+            assert!(error.contains(gone) && error.contains("is missing"), "{error}");
+            assert!(!data.0.join(gone).exists(), "nothing is made in its place");
+        }
+    }
+
+    #[test]
+    fn the_servers_certificate_is_made_again_when_it_is_not_whole_or_has_other_names() {
+        let (_folder, data) = data();
+        let authority = data.authority(NOW).unwrap();
+        let certificate = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            data.server_certificate(&authority, &names, NOW)
+                .unwrap()
+                .certificate_pem
+        };
+        let first = certificate(&["picket.local"]);
+        assert_eq!(certificate(&["picket.local"]), first, "kept");
+        let second = certificate(&["picket.local", "10.0.0.7"]);
+        assert_ne!(second, first, "other names");
+        let mut newest = second;
+        for gone in ["server.key", "server.pem", "server.names"] {
+            fs::remove_file(data.0.join(gone)).unwrap();
+            let again = certificate(&["picket.local", "10.0.0.7"]);
+            assert_ne!(again, newest, "{gone}");
+            newest = again;
+        }
+        // Whoever is killed between key and certificate leaves no word that they belong together.
+        fs::create_dir(data.0.join("server.new")).unwrap();
+        let names = ["picket.local".to_owned()];
+        assert!(data.server_certificate(&authority, &names, NOW).is_err());
+        assert!(!data.0.join("server.names").exists());
+    }
+
+    #[test]
+    fn the_operators_file_follows_the_address_and_keeps_what_was_edited() {
+        let server = OperatorServer {
+            endpoint: "http://127.0.0.1:9999".to_owned(),
+            region: "us-east-1",
+        };
+        let file = |endpoint: &str, more: &str| {
+            format!("endpoint = \"{endpoint}\"\naccess_key_id = \"AKIA\"\nsecret_access_key = \"s\"\n{more}")
+        };
+        let ours = file("http://127.0.0.1:8080", "region = \"eu-west-1\"\n");
+        let proxied = file("https://picket.example", "ca_file = \"/etc/ca.pem\"\n");
+        let moved = ours.replace("8080", "9999");
+        for (found, expected) in [
+            (ours.as_str(), moved.as_str()),
+            (&proxied, &proxied),
+            ("endpoint = ", "endpoint = "),
+        ] {
+            let (_folder, data) = data();
+            fs::write(data.operator_file(), found).unwrap();
+            keep_operator_file(&data, &server).unwrap();
+            assert_eq!(fs::read_to_string(data.operator_file()).unwrap(), expected);
+        }
+        let (_folder, data) = data();
+        keep_operator_file(&data, &server).unwrap();
+        assert!(!data.operator_file().exists(), "who has taken it away finds none");
+    }
+
+    #[test]
+    fn databases_are_the_owners_alone_whoever_made_them() {
+        let (_folder, data) = data();
+        fs::set_permissions(data.snapshots(), fs::Permissions::from_mode(0o755)).unwrap();
+        let beside = data.0.join("picket.db-wal");
+        for path in [&data.registry(), &beside] {
+            fs::write(path, "").unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        data.close_databases().unwrap();
+        for (path, expected) in [
+            (data.log(), 0o600),
+            (data.registry(), 0o600),
+            (beside, 0o600),
+            (data.snapshots(), 0o700),
+        ] {
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, expected, "{}: {mode:o}", path.display());
+        }
+    }
 }

@@ -44,7 +44,7 @@ struct Event {
 /// # Errors
 /// A server runs on the directory, the log does not begin with its first record any more, or something cannot be read.
 pub async fn replay(data: &Path) -> anyhow::Result<Replayed> {
-    let data = existing(data)?;
+    let data = DataDir::of_server(data)?;
     let log = open_log(&data).await?;
     let db = Db::open(&DbUrl::Sqlite(data.registry())).await?;
     let configs = Configs::new(db.clone());
@@ -90,7 +90,7 @@ pub async fn replay(data: &Path) -> anyhow::Result<Replayed> {
 /// # Errors
 /// A server runs on the directory, something cannot be read, or `say` fails.
 pub async fn reports(data: &Path, mut say: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let data = existing(data)?;
+    let data = DataDir::of_server(data)?;
     let log = open_log(&data).await?;
     for partition in (0..).map(PartitionId) {
         let bounds = match log.bounds(partition).await {
@@ -168,17 +168,6 @@ async fn stored(db: &Db) -> anyhow::Result<BTreeSet<Event>> {
             behavior: event.behavior.name.to_string(),
         }));
     }
-}
-
-fn existing(data: &Path) -> anyhow::Result<DataDir> {
-    let found = DataDir::open(data)?;
-    if !found.log().exists() {
-        bail!(
-            "{} holds no report log, expected the data directory of a server",
-            data.display()
-        );
-    }
-    Ok(found)
 }
 
 /// The log knows how many partitions it has, and says so when somebody expects another number.

@@ -445,6 +445,7 @@ impl Core {
 }
 
 async fn open(config: &Config, data: &DataDir) -> anyhow::Result<(Arc<SqliteLog>, Db)> {
+    data.close_databases()?;
     let limits = LogLimits {
         size_bytes_max: config.log_size_bytes_max,
         tail_bytes_max: LOG_TAIL_BYTES_MAX,
