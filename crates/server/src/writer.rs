@@ -124,6 +124,8 @@ impl<L: ReportLog> WriterTask<L> {
                 }
             };
             if n_entries == 0 {
+                // Whoever could hand something over is gone, at a stop a moment before this one is told.
+                let _ = shutdown.wait_for(|is_over| *is_over).await;
                 return;
             }
             self.wait_for_company(&mut batch).await;
