@@ -84,6 +84,29 @@ fn twenty_kills_under_load_lose_nothing_and_do_nothing_twice() {
 }
 
 #[test]
+fn a_stop_under_load_loses_nothing_and_ends_well() {
+    let mut fleet = Fleet::start("");
+    fleet.profile("Story", &profile(N_NORMAL));
+    let loader = fleet.device("loader");
+    let mut reports = load(&fleet, &loader, 4_000, 1_000);
+    for n_until in [500, 1_500, 2_500] {
+        until(&fleet, &mut reports, n_until);
+        fleet.stop();
+        fleet.serve();
+    }
+    reports.ends();
+    let taken = acknowledged(&fleet);
+    fleet.stop();
+    assert!(taken.is_subset(&logged(&fleet)), "what was acknowledged is in the log");
+    assert!(!replayed(&fleet).is_empty());
+    assert!(
+        !fleet.server_log().contains("did not end in time"),
+        "{}",
+        fleet.server_log()
+    );
+}
+
+#[test]
 fn a_profile_edited_under_load_is_judged_the_same_again() {
     let mut fleet = Fleet::start("");
     fleet.profile("Story", &profile(N_NORMAL));

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
@@ -27,14 +27,14 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// A server with these lines in its configuration file.
     pub(crate) fn start(options: &str) -> Self {
-        let mut fleet = Self::new(options);
+        let mut fleet = Self::unstarted(options);
         fleet.serve();
         fleet
     }
 
     /// The same, with a data directory of this size; only where the test is alone and may mount.
     pub(crate) fn start_on_small_disk(size: &str) -> Self {
-        let mut fleet = Self::new("");
+        let mut fleet = Self::unstarted("");
         std::fs::create_dir(fleet.data()).unwrap();
         let options = format!("size={size},mode=700");
         let mount = Command::new("mount")
@@ -46,7 +46,8 @@ impl Fleet {
         fleet
     }
 
-    fn new(options: &str) -> Self {
+    /// A server that does not run yet.
+    pub(crate) fn unstarted(options: &str) -> Self {
         built();
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         Self {
@@ -61,35 +62,18 @@ impl Fleet {
 
     /// Starts the server (again) on the same data directory; if it served before, on the same ports.
     pub(crate) fn serve(&mut self) {
-        let config = self.path("picket.toml");
-        let text = format!(
-            "data = {:?}\napi_listen = \"127.0.0.1:{}\"\nmqtt_listen = \"127.0.0.1:{}\"\nendpoint_name = [\"localhost\"]\n{}\n",
-            self.data(),
-            self.api.port(),
-            self.mqtt.port(),
-            self.options
+        let (api, mqtt) = (
+            format!("127.0.0.1:{}", self.api.port()),
+            format!("127.0.0.1:{}", self.mqtt.port()),
         );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new(binary("picket"));
-        command.arg("serve").arg("--config").arg(&config);
-        command
-            .env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID)
-            .env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
-        command.env(
-            "PICKET_LOG",
-            std::env::var("PICKET_LOG").unwrap_or_else(|_| "info".to_owned()),
-        );
+        let mut command = self.serve_command();
+        command.args(["--api-listen", &api, "--mqtt-listen", &mqtt]);
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.path("server.log"))
             .unwrap();
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         while !line.starts_with("ready ") {
@@ -111,6 +95,28 @@ impl Fleet {
         self.server = Some(child);
     }
 
+    /// `picket serve` with this fleet's configuration, but for where it listens.
+    pub(crate) fn serve_command(&self) -> Command {
+        let config = self.path("picket.toml");
+        let text = format!(
+            "data = {:?}\nendpoint_name = [\"localhost\"]\n{}\n",
+            self.data(),
+            self.options
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut command = Command::new(binary("picket"));
+        command.arg("serve").arg("--config").arg(&config);
+        command
+            .env("PICKET_ACCESS_KEY_ID", ACCESS_KEY_ID)
+            .env("PICKET_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY);
+        command.env(
+            "PICKET_LOG",
+            std::env::var("PICKET_LOG").unwrap_or_else(|_| "info".to_owned()),
+        );
+        command.stdin(Stdio::null());
+        command
+    }
+
     /// `kill -9`, and waits until the process is gone.
     pub(crate) fn kill(&mut self) {
         if let Some(mut server) = self.server.take() {
@@ -121,17 +127,28 @@ impl Fleet {
 
     /// SIGTERM, and waits until the server has ended by itself.
     pub(crate) fn stop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            let pid = server.id().to_string();
-            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-            let ended = || server.try_wait().unwrap();
-            let status = eventually("the server ends after SIGTERM", ended);
+        if self.server.is_some() {
+            self.signal("TERM");
+            let status = self.ends();
             assert!(
                 status.success(),
                 "the server ended with {status}:\n{}",
                 self.server_log()
             );
         }
+    }
+
+    /// Sends the server a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.server.as_ref().unwrap().id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) fn ends(&mut self) -> ExitStatus {
+        let mut server = self.server.take().unwrap();
+        eventually("the server ends", || server.try_wait().unwrap())
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -378,6 +395,11 @@ impl Process {
     pub(crate) fn ends(&mut self) {
         let status = eventually("the process ends", || self.child.try_wait().unwrap());
         assert!(status.success(), "it ended with {status}: {}", self.said());
+    }
+
+    /// Waits until the process has ended by itself, and says how.
+    pub(crate) fn fails(&mut self) -> Option<i32> {
+        eventually("the process ends", || self.child.try_wait().unwrap()).code()
     }
 
     pub(crate) fn said(&self) -> String {

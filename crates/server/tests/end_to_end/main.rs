@@ -8,6 +8,7 @@
 )]
 
 mod admission;
+mod clients;
 mod crash;
 mod fleet;
 mod link;
@@ -15,4 +16,5 @@ mod own_network;
 mod quarantine;
 mod refusals;
 mod reports;
+mod starts;
 mod tutorial;
