@@ -272,13 +272,41 @@ fn replace<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>, key: K, value: O
     };
 }
 
-/// The API stores only documents that parse. One that does not any more allows nothing and is said aloud.
+/// What stands in for a policy that cannot be read: it may have been one that keeps somebody out.
+const DENY_ALL: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iot:*","Resource":"*"}]}"#;
+
+/// The API stores only documents that parse. One that does not any more denies everything and is said aloud.
 fn parsed(name: &PolicyName, text: &str) -> Option<Arc<Document>> {
-    match text.parse::<Document>() {
-        Ok(document) => Some(Arc::new(document)),
-        Err(error) => {
-            tracing::error!(policy = %name, error = %error, "stored policy cannot be read and allows nothing");
-            None
+    let document = text.parse::<Document>().or_else(|error| {
+        tracing::error!(policy = %name, error = %error, "stored policy cannot be read and denies everything");
+        DENY_ALL.parse()
+    });
+    document.ok().map(Arc::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use picket_policy::{Action, Decision, Request};
+
+    use super::*;
+
+    #[test]
+    fn a_policy_that_cannot_be_read_denies_what_others_allow() {
+        let name: PolicyName = "Later".parse().unwrap();
+        let allows = DENY_ALL.replace("Deny", "Allow");
+        for (text, expected) in [
+            (allows.as_str(), Decision::Allow),
+            ("{}", Decision::ExplicitDeny),
+            (r#"{"Version":"2031-01-01"}"#, Decision::ExplicitDeny),
+        ] {
+            let documents = [allows.as_str(), text].map(|text| (parsed(&name, text).unwrap(), Reach::Full));
+            let policies = PolicySet::new(documents.to_vec());
+            let context = Context::default();
+            let request = Request {
+                action: Action::Connect,
+                name: "pump-7",
+            };
+            assert_eq!(policies.decide(&context, request), expected, "{text}");
         }
     }
 }

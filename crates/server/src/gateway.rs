@@ -61,18 +61,19 @@ impl Inbox for Gateway {
             sender,
             report,
         }));
-        self.store(topic, report_id, record)
+        self.store(topic, report_id, record, payload.len())
     }
 }
 
 impl Gateway {
-    fn store(&self, topic: DefenderTopic, report_id: u64, record: Record) -> Pending {
+    fn store(&self, topic: DefenderTopic, report_id: u64, record: Record, size_bytes: usize) -> Pending {
         let partition = partition_of(topic.thing.as_str(), self.n_partitions);
         let (verdict, later) = oneshot::channel();
         let clock = Arc::clone(&self.clock);
         self.writer.offer(
             partition,
             record,
+            size_bytes,
             Box::new(move |outcome| {
                 let answer = match outcome {
                     Ok(at) => acceptance(&topic, report_id, at),

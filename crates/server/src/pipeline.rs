@@ -231,7 +231,8 @@ impl LaneError {
     }
 }
 
-/// The state of a lane. Whoever panicked while holding it has left it as it was before a record, or after it.
+/// The state of a lane. A lane that panicked while it held it has noted before what it was about to judge, so what it left
+/// is never saved; and the server ends.
 pub(crate) fn locked(state: &Mutex<LaneState>) -> MutexGuard<'_, LaneState> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

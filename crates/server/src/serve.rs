@@ -417,7 +417,12 @@ impl Core {
             lanes: kept,
             log_age_max: self.config.log_age_max,
         };
-        work.spawn("saving progress", |shutdown| keeper.run(shutdown));
+        let failed = self.failed.clone();
+        work.spawn("saving progress", |shutdown| async move {
+            if let Err(error) = keeper.run(shutdown).await {
+                let _ = failed.try_send(anyhow::Error::from(error).context("progress cannot be saved any more"));
+            }
+        });
         work.spawn("carrying registry changes", |shutdown| {
             feed::run(
                 self.db.clone(),

@@ -50,8 +50,9 @@ pub(crate) struct KeptLane {
     pub(crate) snapshot: (Seq, u64),
 }
 
+/// Why progress is not saved.
 #[derive(Debug, thiserror::Error)]
-enum KeepError {
+pub(crate) enum KeepError {
     #[error("the database does not take it")]
     Store(#[from] StoreError),
     #[error("the snapshot does not get written")]
@@ -61,13 +62,11 @@ enum KeepError {
 }
 
 impl<L: ReportLog> Keeper<L> {
-    /// Runs until `shutdown`, and then saves once more.
-    pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
+    /// Runs until `shutdown`, and then saves once more. What a database or disk that is out of order refuses is tried
+    /// again for ever; only a newer owner of a partition ends it.
+    pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), KeepError> {
         let mut n_marks = 0u32;
-        if let Err(error) = self.save_and_trim().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "what nobody needs any more cannot be given up yet");
-        }
+        passing(self.save_and_trim().await, "what nobody needs any more stays for now")?;
         while !*shutdown.borrow() {
             tokio::select! {
                 () = tokio::time::sleep(MARKS_EVERY) => {}
@@ -79,15 +78,9 @@ impl<L: ReportLog> Keeper<L> {
             } else {
                 self.mark().await
             };
-            if let Err(error) = kept {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "progress cannot be saved, a restart would replay more");
-            }
+            passing(kept, "a restart would replay more")?;
         }
-        if let Err(error) = self.save().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "progress cannot be saved, the next start replays more");
-        }
+        passing(self.save().await, "the next start replays more")
     }
 
     /// Moves the applied marks of lanes that had no effects to store, in one transaction.
@@ -164,6 +157,19 @@ impl<L: ReportLog> Keeper<L> {
         self.db.trim_outbox(OUTBOX_ROWS_MAX, TRIM_MAX).await?;
         self.db.trim_violations(now, TRIM_MAX).await?;
         Ok(())
+    }
+}
+
+/// Says what may be over by itself, and goes on.
+fn passing(kept: Result<(), KeepError>, consequence: &'static str) -> Result<(), KeepError> {
+    match kept {
+        Err(error @ KeepError::Store(StoreError::Fenced { .. })) => Err(error),
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, consequence, "progress is not saved");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
     }
 }
 

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use picket_model::record::{Record, Stamped};
 use picket_model::time::Timestamp;
-use picket_store::log::{Append, LogError, PartitionId, ReportLog};
-use tokio::sync::{mpsc, oneshot, watch};
+use picket_store::log::{Append, LogError, PartitionId, ReportLog, Seq};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::clock::{Clock, Step};
 
 /// Records that may wait for the log; beyond it the log is said to be unable to take more.
 const WAITING_MAX: usize = 8192;
+
+/// Bytes of devices' payloads that may wait for the log; as records they take a few times as much.
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// Records in one commit.
 const BATCH_MAX: usize = 2048;
@@ -24,6 +27,8 @@ pub(crate) struct NotStored;
 #[derive(Clone, Debug)]
 pub(crate) struct LogWriter {
     entries: mpsc::Sender<Entry>,
+    /// A permit is a byte of what devices sent.
+    room: Arc<Semaphore>,
 }
 
 /// Called once with the record's stamp when the record is durable, or with the news that it is not.
@@ -36,6 +41,8 @@ struct Entry {
     /// `None` to have a look at the clock only.
     record: Option<(PartitionId, Record)>,
     done: Done,
+    /// Until it is written.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The task behind [`LogWriter`].
@@ -48,6 +55,8 @@ pub(crate) struct WriterTask<L> {
     floors: Vec<Timestamp>,
     /// What each partition has still to be told of the clock, before anything that is stamped by it.
     steps: Vec<Option<Step>>,
+    /// Whether the log has taken nothing lately: said once, and once when it is over.
+    is_refusing: bool,
 }
 
 /// A writer of `log`, whose partitions were last stamped with `floors`. What it writes first to each of them that is not
@@ -70,15 +79,26 @@ pub(crate) fn writer<L: ReportLog>(
         entries,
         floors,
         steps,
+        is_refusing: false,
     };
-    (LogWriter { entries: sender }, task)
+    let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+    (LogWriter { entries: sender, room }, task)
 }
 
 impl LogWriter {
-    /// Takes a record at once and calls `done` later, or calls it at once when too much waits: for what devices send.
-    pub(crate) fn offer(&self, partition: PartitionId, record: Record, done: Done) {
-        let record = Some((partition, record));
-        if let Err(refused) = self.entries.try_send(Entry { record, done }) {
+    /// Takes a record at once and calls `done` later, or calls it at once when too much waits: for what devices send, of
+    /// so many bytes.
+    pub(crate) fn offer(&self, partition: PartitionId, record: Record, size_bytes: usize, done: Done) {
+        let n_permits = u32::try_from(size_bytes).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(n_permits) else {
+            return done(Err(NotStored));
+        };
+        let entry = Entry {
+            record: Some((partition, record)),
+            done,
+            _room: Some(room),
+        };
+        if let Err(refused) = self.entries.try_send(entry) {
             (refused.into_inner().done)(Err(NotStored));
         }
     }
@@ -105,7 +125,12 @@ impl LogWriter {
             // Whoever no longer waits does not need the answer.
             let _ = answer.send(outcome);
         });
-        self.entries.send(Entry { record, done }).await.map_err(|_| NotStored)?;
+        let entry = Entry {
+            record,
+            done,
+            _room: None,
+        };
+        self.entries.send(entry).await.map_err(|_| NotStored)?;
         Ok(durable)
     }
 }
@@ -154,25 +179,38 @@ impl<L: ReportLog> WriterTask<L> {
         let mut appends = self.news_of_clock();
         let now = self.clock.now();
         let mut waiting = Vec::with_capacity(batch.len());
-        for Entry { record, done } in batch.drain(..) {
+        for Entry { record, done, _room } in batch.drain(..) {
             let Some((partition, record)) = record else {
-                waiting.push((now, done));
+                waiting.push((now, done, _room));
                 continue;
             };
             let at = self.stamp(partition, &record, now);
             appends.push(append(partition, Stamped { at, record }));
-            waiting.push((at, done));
+            waiting.push((at, done, _room));
         }
         let outcome = self.log.append(appends).await;
-        match &outcome {
-            Ok(_) => self.steps.fill(None),
-            Err(LogError::Full(_)) => tracing::warn!("report log is full, reports are refused"),
-            Err(error) => tracing::error!(error = %error, "report log cannot be written, reports are refused"),
-        }
-        for (at, done) in waiting {
+        self.note(&outcome);
+        for (at, done, _room) in waiting {
             done(if outcome.is_ok() { Ok(at) } else { Err(NotStored) });
         }
         !matches!(outcome, Err(LogError::Closed))
+    }
+
+    fn note(&mut self, outcome: &Result<Vec<Seq>, LogError>) {
+        match outcome {
+            Ok(_) => {
+                self.steps.fill(None);
+                if self.is_refusing {
+                    tracing::info!("report log takes records again");
+                }
+            }
+            Err(_) if self.is_refusing => {}
+            Err(error) => tracing::error!(
+                error = error as &dyn std::error::Error,
+                "report log takes no records, reports are refused until it does"
+            ),
+        }
+        self.is_refusing = outcome.is_err();
     }
 
     /// The server's clock moves here and nowhere else, so that no record is stamped by the new clock before its
@@ -216,7 +254,7 @@ fn append(partition: PartitionId, stamped: Stamped) -> Append {
 
 #[cfg(test)]
 mod tests {
-    use picket_store::log::{LogLimits, Seq, SqliteLog};
+    use picket_store::log::{LogLimits, SqliteLog};
 
     use super::*;
     use crate::clock::tests::ByHand;
@@ -300,5 +338,28 @@ mod tests {
         for (partition, expected) in (0..).zip(expected) {
             assert_eq!(held(&log, partition).await, expected, "partition {partition}");
         }
+    }
+    #[tokio::test]
+    async fn what_waits_for_the_log_has_a_bound_in_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, clock) = ByHand::clock(1_000_000);
+        let (writer, task) = writer(log(&folder).await, Arc::new(clock), Duration::ZERO, vec![]);
+        let offer = |size_bytes| {
+            let (answer, said) = oneshot::channel();
+            let done: Done = Box::new(|outcome| answer.send(outcome).unwrap());
+            writer.offer(PartitionId(0), Record::Tick, size_bytes, done);
+            said
+        };
+        let mut waiting: Vec<Durable> = (0..4).map(|_| offer(WAITING_BYTES_MAX / 4)).collect();
+        assert!(waiting.iter_mut().all(|said| said.try_recv().is_err()), "they wait");
+        assert_eq!(offer(1).await.unwrap(), Err(NotStored), "at once");
+        let shutdown = watch::Sender::new(false);
+        let running = tokio::spawn(task.run(shutdown.subscribe()));
+        for said in waiting {
+            said.await.unwrap().unwrap();
+        }
+        offer(WAITING_BYTES_MAX).await.unwrap().unwrap();
+        shutdown.send_replace(true);
+        running.await.unwrap();
     }
 }
