@@ -168,6 +168,38 @@ fn a_full_disk_refuses_and_recovers_when_space_returns() {
 }
 
 #[test]
+fn judging_waits_for_space_and_then_goes_on_where_it_was() {
+    own_network::run("crash::judging_waits_for_space_and_then_goes_on_where_it_was", || {
+        let mut fleet = Fleet::start_with_small_database("2m");
+        fleet.profile("Story", &profile(N_NORMAL));
+        let device = fleet.device("pump-7");
+        let mut link = Link::of(&fleet, &device);
+        let filler = fleet.small_disk().join("filler");
+        fill(&filler);
+        let mut id = 0;
+        // Each one raises or clears an alarm. The log has all the space it wants.
+        let mut change = || {
+            id += 1;
+            let port = if id % 2 == 0 { 22 } else { 4444 };
+            link.report_taken("pump-7", &report(id, 0, &[port]));
+        };
+        eventually("what follows from reports finds no space", || {
+            change();
+            fleet.server_log().contains("effects cannot be stored").then_some(())
+        });
+        change();
+        std::fs::remove_file(filler).unwrap();
+        let is_last_normal = id % 2 == 0;
+        eventually("all that was taken is judged", || {
+            (fleet.is_in_alarm("pump-7", "Ports") != is_last_normal).then_some(())
+        });
+        fleet.stop();
+        let events = replayed(&fleet);
+        assert_eq!(events.len() as u64, id, "each report has changed something");
+    });
+}
+
+#[test]
 fn a_log_at_its_bound_refuses_and_makes_room_of_what_is_judged() {
     let mut fleet = Fleet::start("log_size_bytes_max = 1048576");
     let device = fleet.device("pump-7");

@@ -35,15 +35,23 @@ impl Fleet {
     /// The same, with a data directory of this size; only where the test is alone and may mount.
     pub(crate) fn start_on_small_disk(size: &str) -> Self {
         let mut fleet = Self::unstarted("");
-        std::fs::create_dir(fleet.data()).unwrap();
-        let options = format!("size={size},mode=700");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(fleet.data())
-            .status();
-        assert!(mount.unwrap().success(), "a small disk");
+        mount_small_disk(&fleet.data(), size);
         fleet.serve();
         fleet
+    }
+
+    /// The same, where only the database is on the small disk.
+    pub(crate) fn start_with_small_database(size: &str) -> Self {
+        let mut fleet = Self::unstarted("");
+        mount_small_disk(&fleet.small_disk(), size);
+        std::fs::create_dir(fleet.data()).unwrap();
+        std::os::unix::fs::symlink(fleet.small_disk().join("picket.db"), fleet.data().join("picket.db")).unwrap();
+        fleet.serve();
+        fleet
+    }
+
+    pub(crate) fn small_disk(&self) -> PathBuf {
+        self.path("small")
     }
 
     /// A server that does not run yet.
@@ -419,6 +427,16 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn mount_small_disk(folder: &Path, size: &str) {
+    std::fs::create_dir(folder).unwrap();
+    let options = format!("size={size},mode=700");
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+        .arg(folder)
+        .status();
+    assert!(mount.unwrap().success(), "a small disk");
 }
 
 fn gather(stream: impl std::io::Read + Send + 'static, said: Arc<Mutex<String>>) {

@@ -13,7 +13,7 @@ use picket_model::time::Timestamp;
 use picket_store::log::{Append, LogLimits, PartitionId, ReportLog as _, Seq, SqliteLog, partition_of};
 use serde_json::json;
 
-use crate::fleet::{Device, Fleet, Process, eventually};
+use crate::fleet::{ACCESS_KEY_ID, Device, Fleet, Process, eventually};
 use crate::link::{Link, report};
 
 const N_PARTITIONS: u16 = 16;
@@ -68,6 +68,26 @@ fn a_server_that_cannot_start_says_why() {
     fleet.serve();
     let device = fleet.device("pump-7");
     Link::of(&fleet, &device).report_taken("pump-7", &report(1, 0, &[22]));
+}
+
+#[test]
+fn an_access_key_of_the_environment_is_taken_at_the_first_start_only() {
+    let mut fleet = Fleet::start("");
+    fleet.stop();
+    for (id, secret, expected) in [
+        (ACCESS_KEY_ID, "another", "has another secret, which stays"),
+        ("AKIDPICKETTESTS00002", "another", "not known or disabled"),
+        (ACCESS_KEY_ID, "", "expected both or none"),
+    ] {
+        let mut command = fleet.serve_command();
+        command
+            .args(ANY)
+            .env("PICKET_ACCESS_KEY_ID", id)
+            .env("PICKET_SECRET_ACCESS_KEY", secret);
+        Process::start(command).says(expected);
+    }
+    fleet.serve();
+    fleet.cli(&["thing", "list"]);
 }
 
 #[test]
