@@ -50,7 +50,7 @@ where
     let raw = RawInput {
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
-        headers: &headers(&parts)?,
+        headers: &headers(&parts),
         body,
     };
     let input = I::read(&raw)?;

@@ -1,6 +1,9 @@
 //! The one verifier in front of all operations.
 
-use axum::body::{Body, Bytes, to_bytes};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -9,6 +12,7 @@ use http::{HeaderName, HeaderValue};
 use picket_aws::call::SERVICE;
 use picket_aws::error::ApiErrorCode;
 use picket_aws::sigv4::{self, BadSignature, Claim};
+use tokio::sync::Semaphore;
 
 use crate::error::ApiError;
 use crate::keys::random;
@@ -17,13 +21,36 @@ use crate::state::{Api, ApiState, Caller};
 /// The largest body of any operation: a policy document of the most characters that the model permits, all escaped.
 pub(crate) const BODY_BYTES_MAX: usize = 3 << 20;
 
+/// Bodies up to this size are read without waiting for a place.
+const SMALL_BODY_BYTES_MAX: u64 = 64 << 10;
+/// Larger bodies that are read at once: a key's id is no secret, so whoever knows one can make us read, before it turns out
+/// that the signature is not by that key.
+const N_LARGE_BODIES_MAX: usize = 16;
+
+/// What requests are let through by.
+pub(crate) struct Gate {
+    api: Api,
+    body_time_max: Duration,
+    large_bodies: Semaphore,
+}
+
+impl Gate {
+    pub(crate) fn new(api: Api, body_time_max: Duration) -> Self {
+        Self {
+            api,
+            body_time_max,
+            large_bodies: Semaphore::new(N_LARGE_BODIES_MAX),
+        }
+    }
+}
+
 /// Lets a request through that is signed with a key of ours, with its [`Caller`] and its body in the extensions, and gives
 /// every answer an id.
-pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let method = parts.method.clone();
     let path = parts.uri.path().to_owned();
-    let mut response = match admit(&api, parts, body).await {
+    let mut response = match admit(&gate, parts, body).await {
         Ok(request) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
     };
@@ -37,19 +64,25 @@ pub(crate) async fn guard(State(api): State<Api>, request: Request, next: Next) 
     response
 }
 
-async fn admit(api: &ApiState, mut parts: Parts, body: Body) -> Result<Request, ApiError> {
+async fn admit(gate: &Gate, mut parts: Parts, body: Body) -> Result<Request, ApiError> {
+    let api = &gate.api;
     // The claim is read before the body: who has no key of ours makes us hold nothing.
-    let claim = sigv4::claim(&signed_part(&parts, &headers(&parts)?, b""), SERVICE)?;
+    let claim = sigv4::claim(&signed_part(&parts, &headers(&parts), b""), SERVICE)?;
     let secret = api
         .keys
         .secret_of(&api.db, claim.access_key_id())
         .await
         .map_err(ApiError::internal)?;
     let secret = secret.ok_or(BadSignature::UnknownKey)?;
-    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
-        let message = format!("request body is incomplete or larger than {BODY_BYTES_MAX} bytes");
-        ApiError::new(ApiErrorCode::RequestEntityTooLargeException, message)
-    })?;
+    let body = tokio::time::timeout(gate.body_time_max, read(gate, body))
+        .await
+        .map_err(|_| {
+            let message = format!(
+                "request body took more than {} s to arrive",
+                gate.body_time_max.as_secs()
+            );
+            ApiError::new(ApiErrorCode::RequestTimeoutException, message)
+        })??;
     check(api, &parts, &claim, &secret, &body)?;
     parts.extensions.insert(Caller {
         access_key_id: claim.access_key_id().to_owned(),
@@ -59,22 +92,34 @@ async fn admit(api: &ApiState, mut parts: Parts, body: Body) -> Result<Request, 
     Ok(Request::from_parts(parts, Body::empty()))
 }
 
-fn check(api: &ApiState, parts: &Parts, claim: &Claim, secret: &str, body: &Bytes) -> Result<(), ApiError> {
-    Ok(claim.check(&signed_part(parts, &headers(parts)?, body), secret, api.now())?)
+async fn read(gate: &Gate, body: Body) -> Result<Bytes, ApiError> {
+    let is_small = body
+        .size_hint()
+        .upper()
+        .is_some_and(|size| size <= SMALL_BODY_BYTES_MAX);
+    let _place = if is_small {
+        None
+    } else {
+        Some(gate.large_bodies.acquire().await.map_err(ApiError::internal)?)
+    };
+    to_bytes(body, BODY_BYTES_MAX).await.map_err(|_| {
+        let message = format!("request body is incomplete or larger than {BODY_BYTES_MAX} bytes");
+        ApiError::new(ApiErrorCode::RequestEntityTooLargeException, message)
+    })
 }
 
-/// Header names and values as text. `host` is in the request line of HTTP/2.
-pub(crate) fn headers(parts: &Parts) -> Result<Vec<(&str, &str)>, ApiError> {
-    let text = |(name, value): (&HeaderName, &HeaderValue)| match value.to_str() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(ApiError::invalid(format!("header {name} is not printable ASCII"))),
-    };
-    parts.headers.iter().try_for_each(text)?;
-    Ok(parts
+fn check(api: &ApiState, parts: &Parts, claim: &Claim, secret: &str, body: &Bytes) -> Result<(), ApiError> {
+    Ok(claim.check(&signed_part(parts, &headers(parts), body), secret, api.now())?)
+}
+
+/// Header names and values as text. A value that is not printable ASCII is as good as absent, for signatures as well as for
+/// operations: no operation takes one.
+pub(crate) fn headers(parts: &Parts) -> Vec<(&str, &str)> {
+    parts
         .headers
         .iter()
         .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .collect())
+        .collect()
 }
 
 fn signed_part<'a>(parts: &'a Parts, headers: &'a [(&'a str, &'a str)], body: &'a [u8]) -> sigv4::Request<'a> {

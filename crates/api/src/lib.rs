@@ -3,12 +3,13 @@
 //! No request is served before its signature is verified, and one function knows status codes. This room holds no SQL, and
 //! it decides nothing about devices: it changes what others decide by, and tells them before it answers.
 //!
-//! Reading order: [`router()`] (what a request goes through), `service` (what each operation does), `keys` (who calls).
+//! Reading order: [`serve`] (connections), [`router()`] (what a request goes through), `service` (what each operation does), `keys` (who calls).
 
 mod call;
 mod error;
 mod guard;
 pub mod keys;
+mod listen;
 mod page;
 pub mod router;
 pub mod service;
@@ -16,5 +17,6 @@ mod state;
 
 pub use error::ApiError;
 pub use keys::KeyRing;
-pub use router::router;
+pub use listen::{Limits, serve};
+pub use router::{router, router_within};
 pub use state::{Api, ApiState, Caller, Explainer, Explanation, Live};

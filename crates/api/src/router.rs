@@ -9,18 +9,25 @@ use picket_aws::shape::Input;
 
 use crate::call::serve;
 use crate::error::ApiError;
-use crate::guard::guard;
+use crate::guard::{Gate, guard};
+use crate::listen::Limits;
 use crate::service::{certificate, endpoint, group, key, metric, policy, profile, response, thing, violation};
 use crate::state::{Api, ApiState};
 
-/// All operations, behind one verifier of signatures.
+/// All operations, behind one verifier of signatures, within [`Limits`]'s defaults.
 pub fn router(state: ApiState) -> Router {
+    router_within(state, Limits::default())
+}
+
+/// All operations, behind one verifier of signatures.
+pub fn router_within(state: ApiState, limits: Limits) -> Router {
     let api = Arc::new(state);
+    let gate = Arc::new(Gate::new(Arc::clone(&api), limits.body_time_max));
     let operations = responses(detect(policies(certificates(groups(things(Router::new()))))));
     operations
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .layer(from_fn_with_state(Arc::clone(&api), guard))
+        .layer(from_fn_with_state(gate, guard))
         .with_state(api)
 }
 

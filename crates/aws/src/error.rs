@@ -60,6 +60,8 @@ codes! {
     UnknownOperationException = 404,
     /// The certificate's status forbids it.
     CertificateStateException = 406,
+    /// The request does not arrive.
+    RequestTimeoutException = 408,
     /// Something else still needs it.
     DeleteConflictException = 409,
     /// The name is taken, with other settings.

@@ -270,6 +270,13 @@ fn parse_authorization(authorization: &str, date: &str) -> Result<Claim, BadSign
             "Credential is not key/day/region/service/aws4_request",
         ));
     };
+    // It comes back in every ARN.
+    let is_region_char = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !(1..=64).contains(&region.len()) || !region.bytes().all(is_region_char) {
+        return Err(BadSignature::Incomplete(
+            "the credential's region is not a name such as us-east-1",
+        ));
+    }
     Ok(Claim {
         access_key_id: access_key_id.to_owned(),
         scope: Scope {

@@ -498,7 +498,7 @@ async fn serve_api(
     shutdown: watch::Receiver<bool>,
     failed: mpsc::Sender<anyhow::Error>,
 ) {
-    let served = axum::serve(listener, router).with_graceful_shutdown(over(shutdown));
+    let served = picket_api::serve(listener, router, picket_api::Limits::default(), over(shutdown));
     if let Err(error) = served.await {
         // The first reason is enough.
         let _ = failed.try_send(anyhow::Error::from(error).context("the API cannot go on listening"));

@@ -6,6 +6,7 @@ use picket_model::name::{ThingGroupName, ThingName};
 use picket_store::access::AccessScope;
 use picket_store::registry::{Group, GroupFilter, NewGroup};
 
+use super::thing;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -28,7 +29,7 @@ pub async fn create(
         name: input.thing_group_name,
         parent: input.parent_group_name,
         description,
-        attributes: attributes.and_then(|payload| payload.attributes).unwrap_or_default(),
+        attributes: thing::bounded(attributes.and_then(|payload| payload.attributes).unwrap_or_default())?,
     };
     let arn = api.arn(&caller, Resource::Group(new.name.clone()));
     let group = match api.db.create_group(&new, api.now()).await {

@@ -1,5 +1,7 @@
 //! Policies and what they are attached to.
 
+use std::error::Error as _;
+
 use picket_aws::arn::{Arn, Resource};
 use picket_aws::error::ApiErrorCode;
 use picket_aws::wire;
@@ -137,10 +139,11 @@ fn check_document(document: &str) -> Result<(), ApiError> {
             "policyDocument has {n_chars} characters besides white space, {limit}"
         )));
     }
-    document
-        .parse::<Document>()
-        .map(|_| ())
-        .map_err(|err| malformed(err.to_string()))
+    document.parse::<Document>().map(|_| ()).map_err(|err| {
+        // Where the document is not of the shape, only the cause says what is wrong; it quotes nothing but the document.
+        let cause = err.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        malformed(format!("{err}{cause}").chars().take(1000).collect())
+    })
 }
 
 fn target_of(api: &ApiState, target: Arn) -> Result<PolicyTarget, ApiError> {

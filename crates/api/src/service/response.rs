@@ -1,5 +1,7 @@
 //! Responses, and what they or operators decided.
 
+use std::collections::BTreeSet;
+
 use picket_aws::wire::Done;
 use picket_aws::wire::picket;
 use picket_model::name::ThingGroupName;
@@ -55,8 +57,34 @@ pub async fn create(
         is_enabled: input.is_enabled.unwrap_or(true),
         created_at: api.now(),
     };
+    let picket_warnings = warnings(&api, &response).await?;
     api.db.create_response(&response).await?;
-    Ok(described(response))
+    Ok(picket::ResponseDescription {
+        picket_warnings,
+        ..described(response)
+    })
+}
+
+/// A response may be there before what it is about. A misspelled one waits for ever.
+async fn warnings(api: &ApiState, response: &Response) -> Result<Vec<String>, ApiError> {
+    let mut warnings = Vec::new();
+    let mut behaviors = BTreeSet::new();
+    for name in &response.profiles {
+        match api.db.profile(name).await? {
+            None => warnings.push(format!(
+                "security profile {name} does not exist: nothing is done until it does"
+            )),
+            Some(profile) => behaviors.extend(profile.behaviors.into_iter().map(|behavior| behavior.name)),
+        }
+    }
+    if !response.profiles.is_empty() && warnings.is_empty() {
+        let missing = response.behaviors.iter().filter(|name| !behaviors.contains(*name));
+        warnings
+            .extend(missing.map(|name| {
+                format!("its security profiles have no behavior {name}: nothing is done until one has it")
+            }));
+    }
+    Ok(warnings)
 }
 
 /// Shows a response.
@@ -193,6 +221,7 @@ fn described(response: Response) -> picket::ResponseDescription {
             url: webhook.url.as_str().to_owned(),
         }),
         is_enabled: response.is_enabled,
+        picket_warnings: Vec::new(),
     }
 }
 

@@ -59,11 +59,16 @@ pub async fn update(api: Api, _: Caller, input: wire::UpdateThing) -> Result<wir
         (None, true) => Change::Remove,
         (None, false) => Change::Keep,
     };
+    let mut expected_version = input.expected_version;
     let attributes = match input.attribute_payload {
         None => Change::Keep,
         Some(payload) => {
             let attributes = bounded(payload.attributes.unwrap_or_default())?;
             if payload.merge.unwrap_or_default() {
+                let found = existing(&api, &input.thing_name).await?;
+                bounded_together(&found.attributes, &attributes)?;
+                // Counted before: whoever adds others in between must not make them too many.
+                expected_version.get_or_insert(found.version);
                 Change::Merge(attributes)
             } else {
                 Change::Set(attributes)
@@ -73,9 +78,10 @@ pub async fn update(api: Api, _: Caller, input: wire::UpdateThing) -> Result<wir
     let update = ThingUpdate {
         type_name,
         attributes,
-        expected_version: input.expected_version,
+        expected_version,
     };
     api.db.update_thing(&input.thing_name, &update).await?;
+    api.changed([AccessScope::Thing(input.thing_name)]).await;
     Ok(wire::Done {})
 }
 
@@ -270,11 +276,22 @@ async fn existing(api: &ApiState, name: &ThingName) -> Result<Thing, ApiError> {
         .ok_or_else(|| ApiError::not_found("thing", name))
 }
 
-fn bounded(attributes: Attributes) -> Result<Attributes, ApiError> {
+pub(super) fn bounded(attributes: Attributes) -> Result<Attributes, ApiError> {
     if N_ATTRIBUTES_MAX < attributes.len() {
         let n_found = attributes.len();
         let reason = format!("attributePayload has {n_found} attributes, expected {N_ATTRIBUTES_MAX} at most");
         return Err(ApiError::invalid(reason));
     }
     Ok(attributes)
+}
+
+/// An empty value removes the attribute.
+fn bounded_together(old: &Attributes, new: &Attributes) -> Result<(), ApiError> {
+    let n_kept = old.keys().filter(|name| !new.contains_key(*name)).count();
+    let n_found = n_kept + new.values().filter(|value| !value.is_empty()).count();
+    if N_ATTRIBUTES_MAX < n_found {
+        let reason = format!("the thing would have {n_found} attributes, expected {N_ATTRIBUTES_MAX} at most");
+        return Err(ApiError::invalid(reason));
+    }
+    Ok(())
 }

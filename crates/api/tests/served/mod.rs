@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use picket_api::{ApiState, Explainer, Explanation, KeyRing, Live, router};
+use picket_api::{ApiState, Explainer, Explanation, KeyRing, Limits, Live, router_within, serve};
 use picket_aws::call::Call;
 use picket_aws::sigv4::Credentials;
 use picket_model::name::{BehaviorName, DeviceName, ProfileName};
@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What is longer than any step takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The API, served on a port of its own until this is dropped.
 pub struct Served {
@@ -82,6 +82,10 @@ pub fn now() -> Timestamp {
 
 impl Served {
     pub async fn start() -> Self {
+        Self::within(Limits::default()).await
+    }
+
+    pub async fn within(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&DbUrl::Sqlite(folder.path().join("picket.db"))).await.unwrap();
         let keys = KeyRing::new(&KeyRing::generate().unwrap()).unwrap();
@@ -103,7 +107,11 @@ impl Served {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        let server = tokio::spawn(async move {
+            serve(listener, router_within(state, limits), limits, std::future::pending())
+                .await
+                .unwrap();
+        });
         Self {
             addr,
             db,

@@ -161,6 +161,9 @@ pub struct ResponseDescription {
     pub webhook: Option<WebhookDescription>,
     /// Whether it does anything.
     pub is_enabled: bool,
+    /// What was accepted, and may still not be what was meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub picket_warnings: Vec<String>,
 }
 
 /// How a device is cut off.

@@ -12,6 +12,7 @@ mod clients;
 mod crash;
 mod fleet;
 mod link;
+mod operator;
 mod own_network;
 mod quarantine;
 mod refusals;
