@@ -89,9 +89,19 @@ enum FeedError {
 
 /// Carries what is there, at most one page; says how many rows that were. A crash repeats rows, which engines ignore.
 async fn carry(db: &Db, writer: &LogWriter, n_partitions: u16) -> Result<usize, FeedError> {
-    let rows = db.outbox_after(db.cursor(CONSUMER).await?, READ_MAX).await?;
-    let Some((last, _)) = rows.last() else { return Ok(0) };
-    let (last, n_rows) = (*last, rows.len());
+    let cursor = db.cursor(CONSUMER).await?;
+    let rows = db.outbox_after(cursor, READ_MAX).await?;
+    let (Some(&(first, _)), Some(&(last, _))) = (rows.first(), rows.last()) else {
+        return Ok(0);
+    };
+    let n_rows = rows.len();
+    if cursor + 1 < first {
+        let n_lost = first - cursor - 1;
+        tracing::error!(
+            n_lost,
+            "registry changes were given up before they reached the log, make them again"
+        );
+    }
     let mut written = Vec::new();
     for (_, item) in rows {
         match item {

@@ -268,6 +268,15 @@ impl Core {
 
     async fn lane(&self, position: &Position, snapshots: &SnapshotDir) -> anyhow::Result<(Lane<SqliteLog>, KeptLane)> {
         let partition = position.partition;
+        let next = self.log.bounds(partition).await?.next;
+        if next <= position.applied_seq {
+            // New records would take the numbers of judged ones, and nobody would judge them.
+            bail!(
+                "the report log would go on with record {next} of partition {partition}, but the database holds what follows \
+                 from records up to {}: the two are not of the same time, put the log back that belongs to the database",
+                position.applied_seq
+            );
+        }
         let (engine, seen) = self.engine(position, snapshots).await?;
         let snapshot = (seen, engine.revision());
         let state = Arc::new(Mutex::new(LaneState {

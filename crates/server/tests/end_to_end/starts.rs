@@ -24,6 +24,7 @@ const ANY: [&str; 4] = ["--api-listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0
 #[test]
 fn a_server_that_cannot_start_says_why() {
     let mut fleet = Fleet::start("");
+    let device = fleet.device("pump-7");
     let refuses = |fleet: &Fleet, arguments: &[&str], expected: &str| {
         let mut command = fleet.serve_command();
         command.args(arguments);
@@ -64,9 +65,19 @@ fn a_server_that_cannot_start_says_why() {
     refuses(&fleet, &[api, &taken, mqtt, any], &expected);
     refuses(&fleet, &[api, any, mqtt, &taken], &expected);
     refuses(&fleet, &[&ANY[..], &["--mqtt-alpn-listen", &taken]].concat(), &expected);
+    // Without the log, or with one from before, what devices report would count as judged.
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("log.db{suffix}");
+        let _ = std::fs::rename(fleet.data().join(&name), fleet.path(&name));
+    }
+    refuses(&fleet, &ANY, "put the log back that belongs to the database");
+    for suffix in ["", "-wal", "-shm"] {
+        let name = format!("log.db{suffix}");
+        let _ = std::fs::remove_file(fleet.data().join(&name));
+        let _ = std::fs::rename(fleet.path(&name), fleet.data().join(&name));
+    }
     // None of it has broken anything.
     fleet.serve();
-    let device = fleet.device("pump-7");
     Link::of(&fleet, &device).report_taken("pump-7", &report(1, 0, &[22]));
 }
 
