@@ -283,6 +283,15 @@ async fn attributes_are_bounded_however_they_come() {
     let thing = served.ok(Call::get(&["things", "pump"])).await;
     assert_eq!(thing["attributes"].as_object().unwrap().len(), 50);
 
+    // Merges from several sides do not conflict: nobody said which version they had seen.
+    served.ok(Call::post(&["things", "mixer"]).json(&json!({}))).await;
+    let calls: Vec<Call> = (0..9)
+        .map(|at| Call::patch(&["things", "mixer"]).json(&payload(attributes(&format!("d{at}-"), 1))))
+        .collect();
+    let merged = futures_util::future::join_all(calls.into_iter().map(|call| served.ok(call))).await;
+    let thing = served.ok(Call::get(&["things", "mixer"])).await;
+    assert_eq!(thing["attributes"].as_object().unwrap().len(), merged.len());
+
     let group = json!({ "thingGroupProperties": payload(attributes("a", 51)) });
     assert_eq!(
         served

@@ -156,7 +156,8 @@ impl Db {
     /// Changes a thing; says what it is now.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], or [`StoreError::Version`] when the caller has seen another version.
+    /// [`StoreError::NotFound`], [`StoreError::Version`] when the caller has seen another version, or [`StoreError::Rule`] when
+    /// it would have more than [`Thing::N_ATTRIBUTES_MAX`] attributes.
     pub async fn update_thing(&self, name: &ThingName, update: &ThingUpdate) -> Result<Thing, StoreError> {
         let mut tx = self.begin_write().await?;
         if !lock(&mut tx, name).await? {
@@ -165,6 +166,11 @@ impl Db {
         let mut thing = thing_in(&mut tx, name).await?;
         expect_version("thing", name, thing.version, update.expected_version)?;
         thing.apply(update);
+        if Thing::N_ATTRIBUTES_MAX < thing.attributes.len() {
+            let (n_found, n_max) = (thing.attributes.len(), Thing::N_ATTRIBUTES_MAX);
+            let reason = format!("thing {name} would have {n_found} attributes, expected {n_max} at most");
+            return Err(StoreError::Rule { reason });
+        }
         let sql = "UPDATE thing SET type_name = $1, attributes = $2, version = $3 WHERE name = $4";
         let attributes = attributes_to_json(&thing.attributes)?;
         tx.execute(
@@ -208,6 +214,9 @@ impl Db {
 }
 
 impl Thing {
+    /// The most attributes of one thing: AWS's quota.
+    pub const N_ATTRIBUTES_MAX: usize = 50;
+
     fn apply(&mut self, update: &ThingUpdate) {
         self.version += 1;
         match &update.type_name {
