@@ -231,6 +231,8 @@ fn three_days_of_downtime_raise_clear_and_invalidate_nothing() {
 /// the server had no time to judge.
 fn happened_three_days_ago(fleet: &Fleet, device: &Device) {
     const THREE_DAYS: i64 = 3 * 86_400_000;
+    let made = fleet.path("made");
+    std::fs::create_dir(&made).unwrap();
     let payload = report(1, 1_200, &[22, 4444]).to_string();
     let before = |at: Timestamp| Timestamp::from_millis(at.millis() - THREE_DAYS);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -242,9 +244,11 @@ fn happened_three_days_ago(fleet: &Fleet, device: &Device) {
             size_bytes_max: 1 << 30,
             tail_bytes_max: 0,
         };
-        let (path, made) = (fleet.data().join("log.db"), fleet.path("log.db"));
-        let old = SqliteLog::open(&path, N_PARTITIONS, limits).await.unwrap();
-        let new = SqliteLog::open(&made, N_PARTITIONS, limits).await.unwrap();
+        let open = async |folder: &Path| {
+            let log = SqliteLog::open(&folder.join("log.db"), N_PARTITIONS, limits).await;
+            log.unwrap()
+        };
+        let (old, new) = (open(&fleet.data()).await, open(&made).await);
         for partition in (0..N_PARTITIONS).map(PartitionId) {
             let mut last = Timestamp::default();
             let records = old.read(partition, Seq(1), 1_000).await.unwrap();
@@ -276,13 +280,15 @@ fn happened_three_days_ago(fleet: &Fleet, device: &Device) {
         drop((old, new));
     });
     drop(runtime);
-    for suffix in ["", "-wal", "-shm"] {
-        let of = |folder: &Path| folder.join(format!("log.db{suffix}"));
-        let _ = std::fs::remove_file(of(&fleet.data()));
-        if of(fleet.folder.path()).exists() {
-            std::fs::rename(of(fleet.folder.path()), of(&fleet.data())).unwrap();
+    // Whole folders change their places: the connections to the logs may still be closing. Snapshots stay behind, they would
+    // say that it was today.
+    for entry in std::fs::read_dir(fleet.data()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if !name.starts_with("log.db") && name != "snapshots" {
+            std::fs::rename(entry.path(), made.join(name)).unwrap();
         }
     }
-    // They would say that it was today.
-    std::fs::remove_dir_all(fleet.data().join("snapshots")).unwrap();
+    std::fs::rename(fleet.data(), fleet.path("before")).unwrap();
+    std::fs::rename(made, fleet.data()).unwrap();
 }
