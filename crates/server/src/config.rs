@@ -58,7 +58,8 @@ pub struct ServeOptions {
     /// How long judged reports stay in the log, in hours [default: 48]
     #[arg(long, env = "PICKET_LOG_AGE_HOURS_MAX", value_name = "HOURS")]
     pub log_age_hours_max: Option<u32>,
-    /// Milliseconds that the log waits for more reports before it writes them together, 0 to 100 [default: 2]
+    /// Milliseconds from one write of the report log to the next; what comes meanwhile is written together, 0 to 100
+    /// [default: 8]
     #[arg(long, env = "PICKET_LOG_LINGER_MS", value_name = "MS")]
     pub log_linger_ms: Option<u32>,
     /// Devices whose certificate says that its time is over: refused or allowed [default: refused]
@@ -94,7 +95,7 @@ pub struct Config {
     pub log_size_bytes_max: u64,
     /// Bound of the report log in time.
     pub log_age_max: Duration,
-    /// How long the log waits for company before it writes.
+    /// The least time between the beginnings of two writes of the log.
     pub log_linger: Duration,
     /// What becomes of devices whose certificate says that its time is over.
     pub expired_certificates: Expired,
@@ -174,7 +175,7 @@ impl ServeOptions {
                 )?),
             ),
             log_linger: Duration::from_millis(
-                in_range("log_linger_ms", said.log_linger_ms.unwrap_or(2), 0, 100)?.into(),
+                in_range("log_linger_ms", said.log_linger_ms.unwrap_or(8), 0, 100)?.into(),
             ),
             expired_certificates: expired(said.expired_certificates.as_deref().unwrap_or("refused"))?,
             device_key: device_key(said.device_key.as_deref().unwrap_or("p256"))?,

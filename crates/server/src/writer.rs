@@ -7,6 +7,7 @@ use picket_model::record::{Record, Stamped};
 use picket_model::time::Timestamp;
 use picket_store::log::{Append, LogError, PartitionId, ReportLog, Seq};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 use crate::clock::{Clock, Step};
 
@@ -50,6 +51,8 @@ pub(crate) struct WriterTask<L> {
     log: Arc<L>,
     clock: Arc<Clock>,
     linger: Duration,
+    /// Before this no commit begins, unless it is as large as it may be.
+    next_at: Instant,
     entries: mpsc::Receiver<Entry>,
     /// The last stamp of each partition: stamps never go back, whatever the clock does.
     floors: Vec<Timestamp>,
@@ -61,6 +64,8 @@ pub(crate) struct WriterTask<L> {
 
 /// A writer of `log`, whose partitions were last stamped with `floors`. What it writes first to each of them that is not
 /// empty says that time has passed while nobody wrote.
+///
+/// There is at least `linger` between the beginnings of two commits: what comes meanwhile shares the next one.
 pub(crate) fn writer<L: ReportLog>(
     log: Arc<L>,
     clock: Arc<Clock>,
@@ -76,6 +81,7 @@ pub(crate) fn writer<L: ReportLog>(
         log,
         clock,
         linger,
+        next_at: Instant::now(),
         entries,
         floors,
         steps,
@@ -160,12 +166,13 @@ impl<L: ReportLog> WriterTask<L> {
         }
     }
 
-    /// A lone record waits a moment for others, so that they share one commit.
+    /// Waits until the next commit may begin, and takes who came meanwhile. A lone record does not wait: the last commit is
+    /// long over.
     async fn wait_for_company(&mut self, batch: &mut Vec<Entry>) {
-        if self.linger.is_zero() || BATCH_MAX <= batch.len() {
-            return;
+        if batch.len() < BATCH_MAX {
+            sleep_until(self.next_at).await;
         }
-        tokio::time::sleep(self.linger).await;
+        self.next_at = Instant::now() + self.linger;
         while batch.len() < BATCH_MAX {
             match self.entries.try_recv() {
                 Ok(entry) => batch.push(entry),
