@@ -23,15 +23,9 @@ impl DataDir {
     /// read: what is in it and says anything about devices is the owner's alone.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let data = Self(path.to_owned());
-        let failed = || format!("cannot make the data directory {}", path.display());
-        for folder in [&data.0, &data.snapshots()] {
-            let mut builder = fs::DirBuilder::new();
-            builder
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .with_context(failed)?;
-        }
+        let make = |folder: &Path| fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        make(&data.0).with_context(|| format!("cannot make the data directory {}", path.display()))?;
+        make(&data.snapshots()).with_context(|| format!("cannot write in the data directory {}", path.display()))?;
         Ok(data)
     }
 
