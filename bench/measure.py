@@ -15,13 +15,17 @@ def report_path(stage, picket, size):
     """Reports that picket judges beside messages that mosquitto takes, or forwards: the same bytes, in turn."""
     servers = [picket, Mosquitto(stage, is_forwarding=False).start(), Mosquitto(stage, is_forwarding=True).start()]
     n_reports = 0
-    outcomes = {(server.name, pace): [] for server in servers for pace in ("max", "rate")}
-    for pace, n_rounds in (("max", size.n_max_rounds), ("rate", size.n_rate_rounds)):
+    paces = {"max": size.n_max_rounds, "rate": size.n_rate_rounds, "sustained": size.n_sustained_rounds}
+    outcomes = {(server.name, pace): [] for server in servers for pace in paces}
+    for pace, n_rounds in paces.items():
         for at in range(n_rounds):
             for server in servers:
                 kind = "report" if server is picket else "plain"
-                options = [*server.fleet(share(size, at)), "--topic-kind", kind]
-                if pace == "max":
+                group = things(size) if pace == "sustained" else share(size, at)
+                options = [*server.fleet(group), "--topic-kind", kind]
+                if pace == "sustained":
+                    options += ["--max", "--reports", len(group) * size.n_sustained_each, "--in-flight", 2]
+                elif pace == "max":
                     options += ["--max", "--reports", size.n_connections * size.n_reports_each]
                 else:
                     options += ["--rate", size.rate, "--duration-secs", size.rate_secs]
@@ -47,7 +51,8 @@ def share(size, at):
 
 
 def check_forwarded(forwarding, outcomes):
-    n_sent = sum(one["nAcknowledged"] for pace in ("max", "rate") for one in outcomes[forwarding.name, pace])
+    rounds = [one for (name, _), rounds in outcomes.items() if name == forwarding.name for one in rounds]
+    n_sent = sum(one["nAcknowledged"] for one in rounds)
     until("the subscriber has every message", lambda: forwarding.n_received() >= n_sent)
 
 

@@ -20,8 +20,10 @@ class Size:
     n_things: int = 2000  # each is an idle connection, and reports once a second beside the alarms
     n_connections: int = 500
     n_reports_each: int = 50
-    n_max_rounds: int = 5
+    n_max_rounds: int = 4
     n_rate_rounds: int = 3
+    n_sustained_rounds: int = 1  # everybody at once, last: nobody may report so often twice
+    n_sustained_each: int = 60
     rate: int = 2000
     rate_secs: int = 5
     n_memory_rounds: int = 3
@@ -30,7 +32,7 @@ class Size:
 
 
 QUICK = Size(
-    n_things=100, n_connections=50, n_max_rounds=1, n_rate_rounds=1, rate=500, rate_secs=1,
+    n_things=100, n_connections=50, n_max_rounds=1, n_rate_rounds=1, n_sustained_each=30, rate=500, rate_secs=1,
     n_memory_rounds=1, n_compromises=5, compromise_secs=2,
 )  # fmt: skip
 
@@ -81,14 +83,14 @@ def table(results):
         lines.append(f"{what:<62} {found:>12} {aim:>10} {verdict}".rstrip())
 
     line("what", "found", "aim")
-    for pace in ("max", "rate"):
+    for pace in ("max", "sustained", "rate"):
         own = of(f"report path, {pace}")
         for other in ("mosquitto, forwarding", "mosquitto, no subscriber"):
             ratio = own["cpuMicrosPerMessage"] / of(f"report path, {pace}", other)["cpuMicrosPerMessage"]
             line(f"CPU of a judged report / {other}, {pace}", f"{ratio:.2f}", "<= 2", ratio <= 2)
     idle = [of("memory per idle connection", server)["pssKibPerConnection"] for server in ("picket", "mosquitto")]
     line("memory of an idle connection / mosquitto", f"{idle[0] / idle[1]:.2f}", "<= 1", idle[0] <= idle[1])
-    own = of("report path, max")["messagesPerSecond"]
+    own = of("report path, sustained")["messagesPerSecond"]
     line("reports/s", f"{own}", ">= 5000", own >= 5000)
     for one in (one for one in results if one["measured"].startswith("report path")):
         pace = one["measured"].split(", ")[1]
