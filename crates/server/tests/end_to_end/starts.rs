@@ -142,6 +142,8 @@ fn a_second_signal_ends_a_stop_at_once() {
     // A client that does not say what it wants holds up the first.
     let mut waiting = TcpStream::connect(fleet.api).unwrap();
     waiting.write_all(b"POST /things/pump-7 HTTP/1.1\r\nHost:").unwrap();
+    // Who comes later is served: so it has been let in.
+    fleet.cli(&["thing", "list"]);
     fleet.signal("TERM");
     eventually("the server stops", || {
         fleet.server_log().contains("stopping").then_some(())
