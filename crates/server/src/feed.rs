@@ -37,9 +37,15 @@ pub(crate) async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut grew = db.outbox_signal();
+    let mut feed = Feed {
+        db,
+        writer,
+        n_partitions,
+        position: None,
+    };
     while !*shutdown.borrow() {
         let n_commits = *grew.borrow_and_update();
-        match carry(&db, &writer, n_partitions).await {
+        match feed.carry().await {
             Ok(0) => {
                 carried.send_replace(n_commits);
                 tokio::select! {
@@ -87,40 +93,84 @@ enum FeedError {
     Log,
 }
 
-/// Carries what is there, at most one page; says how many rows that were. A crash repeats rows, which engines ignore.
-async fn carry(db: &Db, writer: &LogWriter, n_partitions: u16) -> Result<usize, FeedError> {
-    let cursor = db.cursor(CONSUMER).await?;
-    let rows = db.outbox_after(cursor, READ_MAX).await?;
-    let (Some(&(first, _)), Some(&(last, _))) = (rows.first(), rows.last()) else {
-        return Ok(0);
-    };
-    let n_rows = rows.len();
-    if cursor + 1 < first {
-        let n_lost = first - cursor - 1;
-        tracing::error!(
-            n_lost,
-            "registry changes were given up before they reached the log, make them again"
-        );
-    }
-    let mut written = Vec::new();
-    for (_, item) in rows {
-        match item {
-            OutboxItem::Config { revision } => {
-                for partition in (0..n_partitions).map(PartitionId) {
-                    written.push(writer.enqueue(partition, Record::Config { revision }).await);
+struct Feed {
+    db: Db,
+    writer: LogWriter,
+    n_partitions: u16,
+    /// `None` before the first look, and after a failure.
+    position: Option<Position>,
+}
+
+/// How far the reader is: it alone moves its cursor.
+#[derive(Clone, Copy)]
+struct Position {
+    /// The last row that was carried.
+    carried: u64,
+    /// The cursor in the database, which may be behind by rows that carried nothing.
+    noted: u64,
+}
+
+impl Feed {
+    /// Carries what is there, at most one page; says how many rows that were. A crash repeats rows, which engines ignore.
+    async fn carry(&mut self) -> Result<usize, FeedError> {
+        let Position { carried, noted } = match self.position.take() {
+            Some(position) => position,
+            None => {
+                let cursor = self.db.cursor(CONSUMER).await?;
+                Position {
+                    carried: cursor,
+                    noted: cursor,
                 }
             }
-            OutboxItem::Member(member) => {
-                let partition = partition_of(member.thing.as_str(), n_partitions);
-                written.push(writer.enqueue(partition, Record::Member(member)).await);
-            }
-            OutboxItem::Violation(_) | OutboxItem::Supported(_) => {}
+        };
+        let rows = self.db.outbox_after(carried, READ_MAX).await?;
+        let (Some(&(first, _)), Some(&(last, _))) = (rows.first(), rows.last()) else {
+            self.position = Some(Position { carried, noted });
+            return Ok(0);
+        };
+        if carried + 1 < first {
+            let n_lost = first - carried - 1;
+            tracing::error!(
+                n_lost,
+                "registry changes were given up before they reached the log, make them again"
+            );
         }
+        let n_rows = rows.len();
+        let n_written = self.write(rows).await?;
+        // Alarms are rows as well, and nothing of them is carried: they are not worth a write each.
+        let is_noted = 0 < n_written || u64::from(READ_MAX) <= last - noted;
+        if is_noted {
+            self.db.move_cursor(CONSUMER, last).await?;
+        }
+        self.position = Some(Position {
+            carried: last,
+            noted: if is_noted { last } else { noted },
+        });
+        Ok(n_rows)
     }
-    for durable in written {
-        let durable = durable.map_err(|NotStored| FeedError::Log)?.await;
-        durable.unwrap_or(Err(NotStored)).map_err(|NotStored| FeedError::Log)?;
+
+    /// Writes the records that follow from the rows, all of them handed over before the first is waited for; says how many.
+    async fn write(&self, rows: Vec<(u64, OutboxItem)>) -> Result<usize, FeedError> {
+        let mut written = Vec::new();
+        for (_, item) in rows {
+            match item {
+                OutboxItem::Config { revision } => {
+                    for partition in (0..self.n_partitions).map(PartitionId) {
+                        written.push(self.writer.enqueue(partition, Record::Config { revision }).await);
+                    }
+                }
+                OutboxItem::Member(member) => {
+                    let partition = partition_of(member.thing.as_str(), self.n_partitions);
+                    written.push(self.writer.enqueue(partition, Record::Member(member)).await);
+                }
+                OutboxItem::Violation(_) | OutboxItem::Supported(_) => {}
+            }
+        }
+        let n_written = written.len();
+        for durable in written {
+            let durable = durable.map_err(|NotStored| FeedError::Log)?.await;
+            durable.unwrap_or(Err(NotStored)).map_err(|NotStored| FeedError::Log)?;
+        }
+        Ok(n_written)
     }
-    db.move_cursor(CONSUMER, last).await?;
-    Ok(n_rows)
 }
