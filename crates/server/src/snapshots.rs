@@ -108,12 +108,9 @@ impl<L: ReportLog> Keeper<L> {
     /// Writes each engine's state. A snapshot is never ahead of its applied mark, so the mark goes first.
     async fn save(&mut self) -> Result<(), KeepError> {
         for lane in &mut self.lanes {
-            let Some((applied, revision, bytes)) = at_rest(&lane.state).await else {
+            let Some((applied, revision, bytes)) = news_at_rest(lane).await else {
                 continue;
             };
-            if lane.snapshot == (applied, revision) {
-                continue;
-            }
             self.db.advance(&[(lane.partition, lane.epoch, applied)]).await?;
             let (snapshots, partition) = (self.snapshots.clone(), lane.partition);
             let store = tokio::task::spawn_blocking(move || snapshots.store(partition, applied, &bytes));
@@ -194,13 +191,16 @@ async fn first_since<L: ReportLog>(log: &L, partition: PartitionId, oldest: Time
 }
 
 /// The state of an engine at a moment when the effects of all that it has seen are stored: only then does the mark say
-/// where to go on from. A lane that is never at rest while we try keeps its older snapshot.
-async fn at_rest(state: &Mutex<LaneState>) -> Option<(Seq, u64, Vec<u8>)> {
+/// where to go on from. A lane that is never at rest while we try keeps its older snapshot, as does one that has seen
+/// nothing since.
+async fn news_at_rest(lane: &KeptLane) -> Option<(Seq, u64, Vec<u8>)> {
     for _ in 0..TRIES_MAX {
         {
-            let state = locked(state);
+            let state = locked(&lane.state);
             if state.judged == state.applied {
-                return Some((state.applied, state.engine.revision(), state.engine.snapshot()));
+                let (applied, revision) = (state.applied, state.engine.revision());
+                let is_news = lane.snapshot != (applied, revision);
+                return is_news.then(|| (applied, revision, state.engine.snapshot()));
             }
         }
         tokio::time::sleep(TRY_EVERY).await;
