@@ -63,7 +63,9 @@ impl<'a> News<'a> {
 /// never when it ends. All three events are told, unless the behavior suppresses alerts.
 pub fn plan(news: News<'_>, responses: &[Response]) -> Vec<Step> {
     let mut steps = Vec::new();
-    for response in responses.iter().filter(|response| concerns(response, news.notice())) {
+    let notice = news.notice();
+    let concerned = |response: &&Response| response.concerns(&notice.profile, &notice.behavior.name);
+    for response in responses.iter().filter(concerned) {
         let mut step = |action| {
             steps.push(Step {
                 response: response.name.clone(),
@@ -90,12 +92,6 @@ pub fn plan(news: News<'_>, responses: &[Response]) -> Vec<Step> {
         }
     }
     steps
-}
-
-fn concerns(response: &Response, notice: &ViolationNotice) -> bool {
-    let of_profile = response.profiles.is_empty() || response.profiles.contains(&notice.profile);
-    let of_behavior = response.behaviors.is_empty() || response.behaviors.contains(&notice.behavior.name);
-    response.is_enabled && of_profile && of_behavior
 }
 
 #[cfg(test)]

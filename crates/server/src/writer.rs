@@ -346,6 +346,7 @@ mod tests {
             assert_eq!(held(&log, partition).await, expected, "partition {partition}");
         }
     }
+
     #[tokio::test]
     async fn what_waits_for_the_log_has_a_bound_in_bytes() {
         let folder = tempfile::tempdir().unwrap();

@@ -193,6 +193,15 @@ where
         .map_err(|err| StoreError::corrupt("names", json, err))
 }
 
+impl Response {
+    /// Whether it acts on violations of this profile's behavior.
+    pub fn concerns(&self, profile: &ProfileName, behavior: &BehaviorName) -> bool {
+        let of_profile = self.profiles.is_empty() || self.profiles.contains(profile);
+        let of_behavior = self.behaviors.is_empty() || self.behaviors.contains(behavior);
+        self.is_enabled && of_profile && of_behavior
+    }
+}
+
 impl WebhookUrl {
     /// The most bytes of a URL.
     pub const LEN_BYTES_MAX: usize = 2048;

@@ -171,14 +171,8 @@ async fn why_not_quarantined(
         )));
     }
     let responses = api.db.responses().await?;
-    let takes = |name: &str, names: Vec<&str>| names.is_empty() || names.contains(&name);
     let quarantining = responses.iter().any(|response| {
-        let profiles = response.profiles.iter().map(|name| name.as_str()).collect();
-        let behaviors = response.behaviors.iter().map(|name| name.as_str()).collect();
-        response.is_enabled
-            && response.quarantine.is_some()
-            && takes(violation.profile.as_str(), profiles)
-            && takes(violation.behavior.name.as_str(), behaviors)
+        response.quarantine.is_some() && response.concerns(&violation.profile, &violation.behavior.name)
     });
     let reason = if about_device.iter().any(|decision| decision.released.is_none()) {
         "the device is quarantined for another reason"

@@ -26,18 +26,7 @@ fn only_registered_and_active_certificates_get_in() {
         "a certificate of another CA"
     );
     // Registered, a certificate of whatever CA is an identity.
-    let registered = fleet.json(&[
-        "certificate",
-        "register",
-        foreign.certificate().to_str().unwrap(),
-        "--active",
-    ]);
-    fleet.cli(&[
-        "policy",
-        "attach",
-        "AllowAll",
-        registered["certificateId"].as_str().unwrap(),
-    ]);
+    let_in(&fleet, &foreign);
     Link::connect(&fleet, &foreign, "foreign").unwrap().disconnect();
 
     let mut link = Link::of(&fleet, &device);
@@ -75,18 +64,7 @@ fn a_certificate_whose_time_is_over_is_refused_unless_it_is_allowed() {
                 certificate,
             ],
         );
-        let registered = fleet.json(&[
-            "certificate",
-            "register",
-            old.certificate().to_str().unwrap(),
-            "--active",
-        ]);
-        fleet.cli(&[
-            "policy",
-            "attach",
-            "AllowAll",
-            registered["certificateId"].as_str().unwrap(),
-        ]);
+        let_in(&fleet, &old);
         let words = ["-q", "1", "-t", "t", "-m", "hello"];
         let sent = fleet.mosquitto("mosquitto_pub", &old, "old", &words).output().unwrap();
         assert_eq!(
@@ -109,18 +87,7 @@ fn a_certificate_of_x509_version_1_works_once_registered() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&text.stdout).contains("Version: 1 (0x0)"));
-    let registered = fleet.json(&[
-        "certificate",
-        "register",
-        old.certificate().to_str().unwrap(),
-        "--active",
-    ]);
-    fleet.cli(&[
-        "policy",
-        "attach",
-        "AllowAll",
-        registered["certificateId"].as_str().unwrap(),
-    ]);
+    let_in(&fleet, &old);
     for version in ["tlsv1.2", "tlsv1.3"] {
         let words = ["-q", "1", "-t", "t", "-m", "hello", "--tls-version", version];
         let sent = fleet.mosquitto("mosquitto_pub", &old, "old", &words).output().unwrap();
@@ -185,6 +152,14 @@ fn a_device_speaks_for_itself_alone_if_its_policy_says_so() {
         fleet.is_in_alarm("pump-7", "Ports").then_some(())
     });
     assert!(!fleet.is_in_alarm("other", "Ports"), "nobody could speak for the other");
+}
+
+/// Registers a certificate that others made, and lets it do everything.
+fn let_in(fleet: &Fleet, device: &Device) {
+    let certificate = device.certificate();
+    let registered = fleet.json(&["certificate", "register", certificate.to_str().unwrap(), "--active"]);
+    let id = registered["certificateId"].as_str().unwrap();
+    fleet.cli(&["policy", "attach", "AllowAll", id]);
 }
 
 /// A key and a certificate made with openssl, by nobody that Picket knows.
