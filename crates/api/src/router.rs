@@ -23,13 +23,17 @@ pub fn router(state: ApiState) -> Router {
 pub fn router_within(state: ApiState, limits: Limits) -> Router {
     let api = Arc::new(state);
     let gate = Arc::new(Gate::new(Arc::clone(&api), limits.body_time_max));
-    let operations = responses(detect(policies(certificates(groups(things(Router::new()))))));
-    operations
+    AREAS
+        .iter()
+        .fold(Router::new(), |router, area| area(router))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(from_fn_with_state(gate, guard))
         .with_state(api)
 }
+
+/// The operations, by what they are about.
+const AREAS: &[fn(Router<Api>) -> Router<Api>] = &[things, groups, certificates, policies, detect, responses];
 
 /// `route!(router, service function => input)`: the path is the one that the input declares.
 macro_rules! routes {
