@@ -4,6 +4,7 @@
 //! constraint of a single value is checked anywhere else. Constraints are those of the AWS IoT service model (2015-05-28).
 
 mod declare;
+mod json;
 mod typed;
 
 use picket_model::time::Timestamp;
@@ -172,22 +173,23 @@ impl Operation {
     /// When a member is missing, or breaks a constraint.
     pub fn read(&self, raw: &RawInput<'_>) -> Result<Members, BadInput> {
         let has_body = self.members.iter().any(|member| member.location == Location::Body);
-        let mut body = if has_body { object(raw.body)? } else { Map::new() };
+        let mut body = if has_body { json::object(raw.body)? } else { Map::new() };
         let mut members = Map::new();
         for member in self.members {
             let value = match member.location {
                 Location::Path => Some(member.text(self.segment(member.name, raw.path))?),
-                Location::Query => query_value(raw.query, member.wire_name)
+                Location::Query => member
+                    .only(query_values(raw.query, member.wire_name))?
                     .map(|text| member.text(text))
                     .transpose()?,
                 Location::Header => {
-                    let mut values = raw
+                    let of_member = raw
                         .headers
                         .iter()
                         .filter(|(name, _)| name.eq_ignore_ascii_case(member.wire_name));
-                    values
-                        .next()
-                        .map(|(_, text)| member.shape.of_text(member.name, text))
+                    member
+                        .only(of_member.map(|(_, text)| *text))?
+                        .map(|text| member.shape.of_text(member.name, text))
                         .transpose()?
                 }
                 Location::Body => body.remove(member.wire_name),
@@ -209,6 +211,15 @@ impl Operation {
 }
 
 impl Member {
+    /// The one value there is, if any: what stands twice could be read in two ways.
+    fn only<'a>(&self, mut values: impl Iterator<Item = &'a str>) -> Result<Option<&'a str>, BadInput> {
+        let first = values.next();
+        match values.next() {
+            Some(second) => Err(bad(self.name, second, "Member must be given once")),
+            None => Ok(first),
+        }
+    }
+
     /// A percent-encoded text as a value of this member's shape.
     fn text(&self, raw: &str) -> Result<Value, BadInput> {
         let text = percent::decode(raw).map_err(|err| bad(self.name, raw, format!("percent-encoded text ({err})")))?;
@@ -361,21 +372,12 @@ fn check_len(path: &str, found: impl ToString, len: usize, min: usize, max: usiz
     }
 }
 
-fn object(body: &[u8]) -> Result<Map<String, Value>, BadInput> {
-    if body.is_empty() {
-        return Ok(Map::new());
-    }
-    serde_json::from_slice(body).map_err(|err| BadInput::Body {
-        reason: err.to_string(),
-    })
-}
-
-/// The raw text of the first parameter of that name. Names are never encoded by AWS's clients.
-fn query_value<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+/// The raw texts of the parameters of that name. Names are never encoded by AWS's clients.
+fn query_values<'a>(query: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     query
         .split('&')
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .find(|(found, _)| *found == name)
+        .filter(move |(found, _)| *found == name)
         .map(|(_, value)| value)
 }
 
