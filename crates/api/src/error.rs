@@ -1,12 +1,14 @@
-//! Why an operation was not done, and the one place that makes HTTP of it.
+//! Why an operation was not done, and the one place that makes HTTP of it, in the form of each service.
 
 use std::error::Error as StdError;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use picket_aws::error::ApiErrorCode;
+use picket_aws::service::Service;
 use picket_aws::shape::BadInput;
 use picket_aws::sigv4::BadSignature;
+use picket_aws::xml::{SNS_NAMESPACE, text as xml_text};
 use picket_store::StoreError;
 use serde_json::json;
 
@@ -124,6 +126,15 @@ impl From<StoreError> for ApiError {
     }
 }
 
+/// What of an error the client is told. It travels in the answer's extensions to the guard, which alone knows the service
+/// that was called and how errors of that look on the wire.
+#[derive(Clone, Debug)]
+struct Refusal {
+    code: ApiErrorCode,
+    message: String,
+    resource: Option<(String, String)>,
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         if let Some(source) = &self.source {
@@ -133,20 +144,60 @@ impl IntoResponse for ApiError {
                 "operation failed"
             );
         }
-        let mut body = json!({ "message": self.message });
-        if let Some((id, arn)) = self.resource {
-            body["resourceId"] = id.into();
-            body["resourceArn"] = arn.into();
-        }
-        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, body.to_string()).into_response();
+        let refusal = Refusal {
+            code: self.code,
+            message: self.message,
+            resource: self.resource,
+        };
+        let mut response = refusal.for_service(Service::Iot, "");
+        response.extensions_mut().insert(refusal);
+        response
+    }
+}
+
+/// The answer as clients of this service read it: an error in the service's own form.
+pub(crate) fn in_form_of(service: Service, request_id: &str, mut response: Response) -> Response {
+    match response.extensions_mut().remove::<Refusal>() {
+        Some(refusal) => refusal.for_service(service, request_id),
+        None => response,
+    }
+}
+
+impl Refusal {
+    fn for_service(&self, service: Service, request_id: &str) -> Response {
+        let status = StatusCode::from_u16(self.code.status_for(service)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let (kind, body) = match service {
+            Service::Iot | Service::IotData => ("application/json", self.json()),
+            Service::Sns => ("text/xml", self.xml(status, request_id)),
+        };
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(
             picket_aws::error::ERROR_TYPE_HEADER,
-            HeaderValue::from_static(self.code.name()),
+            HeaderValue::from_static(self.code.name_for(service)),
         );
         response
+    }
+
+    fn json(&self) -> String {
+        let mut body = json!({ "message": self.message });
+        if let Some((id, arn)) = &self.resource {
+            body["resourceId"] = id.as_str().into();
+            body["resourceArn"] = arn.as_str().into();
+        }
+        body.to_string()
+    }
+
+    /// The form of errors of the query protocol.
+    fn xml(&self, status: StatusCode, request_id: &str) -> String {
+        let who = if status.is_server_error() { "Receiver" } else { "Sender" };
+        format!(
+            "<ErrorResponse xmlns=\"{SNS_NAMESPACE}\"><Error><Type>{who}</Type><Code>{}</Code><Message>{}</Message></Error>\
+             <RequestId>{request_id}</RequestId></ErrorResponse>",
+            self.code.name_for(Service::Sns),
+            xml_text(&self.message)
+        )
     }
 }
 

@@ -9,12 +9,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
-use picket_aws::call::SERVICE;
 use picket_aws::error::ApiErrorCode;
+use picket_aws::service::Service;
 use picket_aws::sigv4::{self, BadSignature, Claim};
 use tokio::sync::Semaphore;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, in_form_of};
 use crate::keys::random;
 use crate::state::{Api, ApiState, Caller};
 
@@ -44,19 +44,36 @@ impl Gate {
     }
 }
 
+/// The id of a request, which its answer carries too: in the extensions of a request that passed.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
+impl RequestId {
+    fn new() -> Self {
+        // Without randomness the id says nothing, and the request is served all the same.
+        let bytes = random::<16>().unwrap_or_default();
+        let hex = picket_aws::percent::hex(&bytes);
+        Self([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
+    }
+}
+
 /// Lets a request through that is signed with a key of ours, with its [`Caller`] and its body in the extensions, and gives
 /// every answer an id.
 pub(crate) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let method = parts.method.clone();
     let path = parts.uri.path().to_owned();
-    let mut response = match admit(&gate, parts, body).await {
-        Ok(request) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+    let id = RequestId::new();
+    let (service, response) = match admit(&gate, parts, body).await {
+        Ok((service, mut request)) => {
+            request.extensions_mut().insert(id.clone());
+            (service, next.run(request).await)
+        }
+        Err(refusal) => (service_at(&path), refusal.into_response()),
     };
-    let id = request_id();
-    tracing::debug!(%method, path, status = response.status().as_u16(), request_id = id, "answered");
-    if let Ok(value) = HeaderValue::from_str(&id) {
+    let mut response = in_form_of(service, &id.0, response);
+    tracing::debug!(%method, path, status = response.status().as_u16(), request_id = id.0, "answered");
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
         response
             .headers_mut()
             .insert(HeaderName::from_static("x-amzn-requestid"), value);
@@ -64,10 +81,15 @@ pub(crate) async fn guard(State(gate): State<Arc<Gate>>, request: Request, next:
     response
 }
 
-async fn admit(gate: &Gate, mut parts: Parts, body: Body) -> Result<Request, ApiError> {
+/// Whose clients can read a refusal, when nothing in the request can be believed: only the query protocol uses the path `/`.
+fn service_at(path: &str) -> Service {
+    if path == "/" { Service::Sns } else { Service::Iot }
+}
+
+async fn admit(gate: &Gate, mut parts: Parts, body: Body) -> Result<(Service, Request), ApiError> {
     let api = &gate.api;
     // The claim is read before the body: who has no key of ours makes us hold nothing.
-    let claim = sigv4::claim(&signed_part(&parts, &headers(&parts), b""), SERVICE)?;
+    let claim = sigv4::claim(&signed_part(&parts, &headers(&parts), b""))?;
     let secret = api
         .keys
         .secret_of(&api.db, claim.access_key_id())
@@ -87,9 +109,10 @@ async fn admit(gate: &Gate, mut parts: Parts, body: Body) -> Result<Request, Api
     parts.extensions.insert(Caller {
         access_key_id: claim.access_key_id().to_owned(),
         region: claim.region().to_owned(),
+        service: claim.service(),
     });
     parts.extensions.insert(body);
-    Ok(Request::from_parts(parts, Body::empty()))
+    Ok((claim.service(), Request::from_parts(parts, Body::empty())))
 }
 
 async fn read(gate: &Gate, body: Body) -> Result<Bytes, ApiError> {
@@ -130,11 +153,4 @@ fn signed_part<'a>(parts: &'a Parts, headers: &'a [(&'a str, &'a str)], body: &'
         headers,
         body,
     }
-}
-
-fn request_id() -> String {
-    // Without randomness the id says nothing, and the request is served all the same.
-    let bytes = random::<16>().unwrap_or_default();
-    let hex = picket_aws::percent::hex(&bytes);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }

@@ -1,18 +1,24 @@
-//! What a request goes through: the guard, the operation's route, its service function.
+//! What a request goes through: the guard, its service's router, the operation's route, its service function.
+
+mod sns;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use picket_aws::error::ApiErrorCode;
+use picket_aws::service::Service;
 use picket_aws::shape::Input;
+use tower::ServiceExt as _;
 
 use crate::call::serve;
 use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
 use crate::service::{certificate, endpoint, group, key, metric, policy, profile, response, thing, violation};
-use crate::state::{Api, ApiState};
+use crate::state::{Api, ApiState, Caller};
 
 /// All operations, behind one verifier of signatures, within [`Limits`]'s defaults.
 pub fn router(state: ApiState) -> Router {
@@ -23,17 +29,55 @@ pub fn router(state: ApiState) -> Router {
 pub fn router_within(state: ApiState, limits: Limits) -> Router {
     let api = Arc::new(state);
     let gate = Arc::new(Gate::new(Arc::clone(&api), limits.body_time_max));
-    AREAS
+    let services = Services {
+        iot: of_areas(AREAS, &api),
+        iot_data: of_areas(DATA_AREAS, &api),
+        sns: sns::router(Router::new()).with_state(api),
+    };
+    Router::new()
+        .fallback(dispatch)
+        .layer(from_fn_with_state(gate, guard))
+        .with_state(services)
+}
+
+/// Each service's own operations: what is signed for one does not reach those of another.
+#[derive(Clone)]
+struct Services {
+    iot: Router,
+    iot_data: Router,
+    sns: Router,
+}
+
+/// Hands a request that passed the guard to the service that it is signed for.
+async fn dispatch(State(services): State<Services>, request: Request) -> Response {
+    let service = request.extensions().get::<Caller>().map(|caller| caller.service);
+    let router = match service {
+        Some(Service::Iot) => services.iot,
+        Some(Service::IotData) => services.iot_data,
+        Some(Service::Sns) => services.sns,
+        None => return ApiError::internal("request did not come through the guard").into_response(),
+    };
+    let Ok(response) = router.oneshot(request).await;
+    response
+}
+
+fn of_areas(areas: &[Area], api: &Api) -> Router {
+    areas
         .iter()
         .fold(Router::new(), |router, area| area(router))
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .layer(from_fn_with_state(gate, guard))
-        .with_state(api)
+        .with_state(Arc::clone(api))
 }
 
-/// The operations, by what they are about.
-const AREAS: &[fn(Router<Api>) -> Router<Api>] = &[things, groups, certificates, policies, detect, responses];
+/// Adds the routes of some operations.
+type Area = fn(Router<Api>) -> Router<Api>;
+
+/// The operations of the control plane, by what they are about.
+const AREAS: &[Area] = &[things, groups, certificates, policies, detect, responses];
+
+/// The operations of the data plane.
+const DATA_AREAS: &[Area] = &[];
 
 /// `route!(router, service function => input)`: the path is the one that the input declares.
 macro_rules! routes {
@@ -144,7 +188,7 @@ fn responses(router: Router<Api>) -> Router<Api> {
     )
 }
 
-async fn unknown() -> ApiError {
+pub(crate) async fn unknown() -> ApiError {
     ApiError::new(
         ApiErrorCode::UnknownOperationException,
         "there is no operation with this method and path",

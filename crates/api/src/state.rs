@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use picket_aws::arn::{Arn, Resource};
+use picket_aws::service::Service;
 use picket_model::name::{BehaviorName, DeviceName, ProfileName};
 use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
@@ -71,13 +72,15 @@ pub struct ApiState {
 /// The state, shared.
 pub type Api = Arc<ApiState>;
 
-/// Who calls an operation.
+/// Who calls an operation, of which service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The access key.
     pub access_key_id: String,
     /// The region of the credential, which the answer's ARNs carry.
     pub region: String,
+    /// The service that the request is signed for: only operations of this one are found.
+    pub service: Service,
 }
 
 impl ApiState {

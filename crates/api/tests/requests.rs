@@ -23,6 +23,7 @@ struct Signing<'a> {
     at: Timestamp,
     headers: &'a [(&'static str, &'static str)],
     body: &'a [u8],
+    service: &'a str,
 }
 
 impl Default for Signing<'_> {
@@ -35,6 +36,7 @@ impl Default for Signing<'_> {
             at: now(),
             headers: &[],
             body: b"",
+            service: "iot",
         }
     }
 }
@@ -47,6 +49,14 @@ impl<'a> Signing<'a> {
     fn secret(self, secret: &'a str) -> Self {
         let secret = Some(secret);
         Self { secret, ..self }
+    }
+
+    fn service(self, service: &'a str) -> Self {
+        Self { service, ..self }
+    }
+
+    fn path(self, path: &'a str) -> Self {
+        Self { path, ..self }
     }
 
     fn region(self, region: &'a str) -> Self {
@@ -77,7 +87,7 @@ impl<'a> Signing<'a> {
         if let Some(secret) = self.secret {
             secret.clone_into(&mut credentials.secret_access_key);
         }
-        let mut signed = sigv4::sign(&request, &credentials, self.region, "iot", self.at);
+        let mut signed = sigv4::sign(&request, &credentials, self.region, self.service, self.at);
         signed.extend(self.headers.iter().map(|(name, value)| (*name, (*value).to_owned())));
         signed.push(("host", host.clone()));
         signed
@@ -136,6 +146,60 @@ async fn only_what_the_holder_of_a_key_has_signed_is_served() {
         options.header("x-amzn-errortype"),
         "missingauthenticationtokenexception"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_service_has_its_own_operations_and_its_own_errors() {
+    let served = Served::start().await;
+    let plain = Signing::default;
+    let xml_code = |code: &str| format!("<Code>{code}</Code>");
+    for (signing, status, code, in_body) in [
+        (plain(), 200, "", "\"things\"".to_owned()),
+        (
+            plain().service("iotdata"),
+            404,
+            "unknownoperationexception",
+            "{\"message\":".to_owned(),
+        ),
+        (plain().service("sns"), 400, "invalidaction", xml_code("InvalidAction")),
+        (
+            plain().service("s3"),
+            403,
+            "invalidsignatureexception",
+            "\\\"s3\\\"".to_owned(),
+        ),
+        (
+            plain().service("iot").path("/"),
+            404,
+            "unknownoperationexception",
+            "{\"message\":".to_owned(),
+        ),
+        // Before anybody knows which service is meant, the path says whose clients read the answer.
+        (
+            plain().service("s3").path("/"),
+            403,
+            "signaturedoesnotmatch",
+            xml_code("SignatureDoesNotMatch"),
+        ),
+        (
+            plain().service("sns").path("/").secret("wrong"),
+            403,
+            "signaturedoesnotmatch",
+            "<Type>Sender</Type>".to_owned(),
+        ),
+    ] {
+        let answer = served
+            .send(signing.method, signing.path, &signing.signed(&served), signing.body)
+            .await;
+        let found = (answer.status, answer.header("x-amzn-errortype"));
+        assert_eq!(found, (status, code), "{answer:?}");
+        assert!(answer.body.contains(&in_body), "{answer:?}");
+        let id = answer.header("x-amzn-requestid");
+        assert!(
+            !answer.body.starts_with('<') || answer.body.contains(&format!("<RequestId>{id}<")),
+            "{answer:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,10 +3,8 @@
 use picket_model::time::Timestamp;
 
 use crate::percent;
+use crate::service::Service;
 use crate::sigv4::{self, Credentials};
-
-/// The name under which AWS's control plane for devices is signed.
-pub const SERVICE: &str = "iot";
 
 /// Method, path, query, headers and body of one request.
 ///
@@ -138,7 +136,7 @@ impl Call {
             headers: &borrowed,
             body: &self.body,
         };
-        let signature = sigv4::sign(&request, credentials, region, SERVICE, at);
+        let signature = sigv4::sign(&request, credentials, region, Service::Iot.signing_name(), at);
         headers.extend(signature);
         headers
     }
@@ -191,7 +189,7 @@ mod tests {
             headers: &headers,
             body: call.body(),
         };
-        let claim = sigv4::claim(&request, SERVICE).unwrap();
+        let claim = sigv4::claim(&request).unwrap();
         assert_eq!(claim.check(&request, "secret", at), Ok(()));
         assert_eq!(claim.access_key_id(), "AKIDEXAMPLE");
     }

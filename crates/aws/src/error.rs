@@ -1,6 +1,8 @@
-//! The errors that AWS's control plane for devices answers with.
+//! The errors that AWS's services for devices answer with.
 
 use std::fmt;
+
+use crate::service::Service;
 
 /// The header of an answer that names the error; its value is the code, sometimes followed by `:` and a URL.
 pub const ERROR_TYPE_HEADER: &str = "x-amzn-errortype";
@@ -18,14 +20,14 @@ macro_rules! codes {
             /// All there are.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The name, as in `x-amzn-ErrorType`: SDKs make an exception class of it.
+            /// The name, as in `x-amzn-ErrorType`: SDKs make an exception class of it. See [`Self::name_for`].
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
                 }
             }
 
-            /// The HTTP status.
+            /// The HTTP status in the control plane. See [`Self::status_for`].
             pub const fn status(self) -> u16 {
                 match self {
                     $(Self::$name => $status,)*
@@ -54,10 +56,14 @@ codes! {
     MissingAuthenticationTokenException = 403,
     /// The access key is not known here.
     UnrecognizedClientException = 403,
+    /// The caller may call this, but not for what it names.
+    ForbiddenException = 403,
     /// What the path names does not exist.
     ResourceNotFoundException = 404,
     /// There is no such operation.
     UnknownOperationException = 404,
+    /// The topic takes no messages from clients.
+    MethodNotAllowedException = 405,
     /// The certificate's status forbids it.
     CertificateStateException = 406,
     /// The request does not arrive.
@@ -76,6 +82,34 @@ codes! {
     InternalFailureException = 500,
     /// Not now.
     ServiceUnavailableException = 503,
+}
+
+impl ApiErrorCode {
+    /// The name that this service's clients know it by. SNS has codes of its own, which SDKs map to exception classes.
+    pub fn name_for(self, service: Service) -> &'static str {
+        match (service, self) {
+            (Service::Iot | Service::IotData, _) => self.name(),
+            (Service::Sns, Self::InvalidRequestException | Self::ResourceAlreadyExistsException) => "InvalidParameter",
+            (Service::Sns, Self::ResourceNotFoundException) => "NotFound",
+            (Service::Sns, Self::UnauthorizedException | Self::ForbiddenException) => "AuthorizationError",
+            (Service::Sns, Self::ThrottlingException) => "Throttled",
+            (Service::Sns, Self::InternalFailureException) => "InternalError",
+            (Service::Sns, Self::UnrecognizedClientException) => "InvalidClientTokenId",
+            (Service::Sns, Self::InvalidSignatureException) => "SignatureDoesNotMatch",
+            (Service::Sns, Self::UnknownOperationException) => "InvalidAction",
+            (Service::Sns, _) => self.name().trim_end_matches("Exception"),
+        }
+    }
+
+    /// The HTTP status that goes with it in this service.
+    pub const fn status_for(self, service: Service) -> u16 {
+        match (service, self) {
+            (Service::IotData | Service::Sns, Self::ThrottlingException) => 429,
+            (Service::Sns, Self::UnauthorizedException) => 403,
+            (Service::Sns, Self::UnknownOperationException | Self::ResourceAlreadyExistsException) => 400,
+            _ => self.status(),
+        }
+    }
 }
 
 impl fmt::Display for ApiErrorCode {

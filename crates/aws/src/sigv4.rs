@@ -12,6 +12,7 @@ use picket_model::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::percent;
+use crate::service::Service;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const SKEW_MILLIS_MAX: u64 = 5 * 60 * 1000;
@@ -121,13 +122,11 @@ pub enum BadSignature {
     /// Nobody has the access key, or it is disabled.
     #[error("access key is unknown or disabled")]
     UnknownKey,
-    /// The credential is for another service.
-    #[error("credential is scoped to service {found:?}, expected {expected:?}")]
+    /// The credential is for a service that is not answered here.
+    #[error("credential is scoped to service {found:?}, expected \"iot\", \"iotdata\" or \"sns\"")]
     Service {
         /// As in the request.
         found: String,
-        /// The service that was called.
-        expected: &'static str,
     },
     /// Signed too long ago, or in the future.
     #[error("signature was made at {found}, expected a time within 5 minutes of {now}")]
@@ -150,6 +149,7 @@ pub enum BadSignature {
 pub struct Claim {
     access_key_id: String,
     scope: Scope,
+    service: Service,
     date: String,
     signed_headers: Vec<String>,
     signature: Vec<u8>,
@@ -158,20 +158,14 @@ pub struct Claim {
 /// Reads who claims to have signed the request.
 ///
 /// # Errors
-/// When the request is not signed, not completely, with a session token, or for another service than `service`.
-pub fn claim(request: &Request<'_>, service: &'static str) -> Result<Claim, BadSignature> {
+/// When the request is not signed, not completely, with a session token, or for none of our services.
+pub fn claim(request: &Request<'_>) -> Result<Claim, BadSignature> {
     let authorization = single_header(request, "authorization")?.ok_or(BadSignature::Missing)?;
     if header(request.headers, "x-amz-security-token").is_some() {
         return Err(BadSignature::SessionToken);
     }
     let date = single_header(request, "x-amz-date")?.ok_or(BadSignature::Incomplete("no `x-amz-date` header"))?;
     let claim = parse_authorization(authorization, date)?;
-    if claim.scope.service != service {
-        return Err(BadSignature::Service {
-            found: claim.scope.service,
-            expected: service,
-        });
-    }
     if claim.scope.day != day_of(date) {
         return Err(BadSignature::Incomplete(
             "the credential's day is not that of `x-amz-date`",
@@ -208,6 +202,11 @@ impl Claim {
     /// The region of the credential: the one that the answer's ARNs carry.
     pub fn region(&self) -> &str {
         &self.scope.region
+    }
+
+    /// The service that is called.
+    pub const fn service(&self) -> Service {
+        self.service
     }
 
     /// Whether the request was signed with this secret, within five minutes of `now`. Takes the same time wherever the
@@ -277,7 +276,11 @@ fn parse_authorization(authorization: &str, date: &str) -> Result<Claim, BadSign
             "the credential's region is not a name such as us-east-1",
         ));
     }
+    let called = Service::of_signing_name(service).ok_or_else(|| BadSignature::Service {
+        found: service.to_owned(),
+    })?;
     Ok(Claim {
+        service: called,
         access_key_id: access_key_id.to_owned(),
         scope: Scope {
             day: day.to_owned(),
@@ -397,7 +400,7 @@ mod tests {
 
     /// Signs, puts the new headers beside the others, and checks what came out.
     fn check(request: &Request<'_>, now: Timestamp) -> Result<(), BadSignature> {
-        let claim = claim(request, "iot")?;
+        let claim = claim(request)?;
         if claim.access_key_id() != KEY_ID {
             return Err(BadSignature::UnknownKey);
         }
