@@ -454,7 +454,8 @@ pub(crate) fn eventually<T>(what: &str, fact: impl FnMut() -> Option<T>) -> T {
     wait(what, PATIENCE, fact).unwrap_or_else(|what| panic!("{what}"))
 }
 
-fn wait<T>(what: &str, patience: Duration, mut fact: impl FnMut() -> Option<T>) -> Result<T, String> {
+/// Waits for a fact, so long; says what was waited for in vain.
+pub(crate) fn wait<T>(what: &str, patience: Duration, mut fact: impl FnMut() -> Option<T>) -> Result<T, String> {
     let began = Instant::now();
     loop {
         if let Some(found) = fact() {
