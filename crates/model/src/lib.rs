@@ -5,7 +5,7 @@
 //! type: everything is parsed once, at the edge. Serde derives live in `wire` modules only.
 //!
 //! Reading order: [`name`], [`time`], [`metric`], [`value`], [`report`], [`behavior`], [`profile`], [`record`],
-//! [`violation`].
+//! [`violation`], [`sns`].
 
 pub mod behavior;
 pub mod metric;
@@ -13,6 +13,7 @@ pub mod name;
 pub mod profile;
 pub mod record;
 pub mod report;
+pub mod sns;
 pub mod time;
 pub mod topic;
 pub mod value;

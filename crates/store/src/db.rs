@@ -34,6 +34,7 @@ pub enum DbUrl {
 pub struct Db {
     pub(crate) engine: Engine,
     outbox: Arc<watch::Sender<u64>>,
+    deliveries: Arc<watch::Sender<()>>,
 }
 
 /// The connections.
@@ -178,6 +179,7 @@ impl Db {
         let db = Self {
             engine,
             outbox: Arc::new(watch::Sender::new(0)),
+            deliveries: Arc::default(),
         };
         let end = db
             .row("SELECT value FROM counter WHERE name = 'outbox'", args![])
@@ -191,6 +193,11 @@ impl Db {
     /// the last item.
     pub fn outbox_signal(&self) -> watch::Receiver<u64> {
         self.outbox.subscribe()
+    }
+
+    /// Moves whenever a transaction of this process that gave something to deliver has committed.
+    pub fn delivery_signal(&self) -> watch::Receiver<()> {
+        self.deliveries.subscribe()
     }
 
     /// Closes all connections, after what runs on them is done.
@@ -210,7 +217,7 @@ impl Db {
             Engine::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::from_sqlite),
             Engine::Postgres(pool) => pool.begin().await.map(Tx::from_postgres),
         }
-        .map(|tx| tx.announcing(Arc::clone(&self.outbox)))
+        .map(|tx| tx.announcing(Arc::clone(&self.outbox), Arc::clone(&self.deliveries)))
         .map_err(StoreError::from_sql)
     }
 
@@ -387,5 +394,6 @@ fn migrations() -> Vec<Migration> {
     vec![
         simple(1, "judging", include_str!("../migrations/0001_judging.sql")),
         simple(2, "registry", include_str!("../migrations/0002_registry.sql")),
+        simple(6, "topics", include_str!("../migrations/0006_topics.sql")),
     ]
 }

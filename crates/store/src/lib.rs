@@ -19,6 +19,7 @@ pub mod registry;
 pub mod responses;
 pub mod snapshots;
 mod sql;
+pub mod topics;
 mod tx;
 pub mod violations;
 

@@ -18,7 +18,16 @@ pub struct Tx {
     inner: Inner,
     /// Written when the transaction commits, see [`outbox::push`].
     pub(crate) outbox: Vec<OutboxItem>,
-    announce: Option<Arc<watch::Sender<u64>>>,
+    /// Whether it gave something to deliver.
+    pub(crate) has_deliveries: bool,
+    announce: Option<Announce>,
+}
+
+/// Who is told of a commit.
+#[derive(Debug)]
+struct Announce {
+    outbox: Arc<watch::Sender<u64>>,
+    deliveries: Arc<watch::Sender<()>>,
 }
 
 /// A point in a transaction.
@@ -44,13 +53,14 @@ impl Tx {
         Self {
             inner,
             outbox: Vec::new(),
+            has_deliveries: false,
             announce: None,
         }
     }
 
-    /// The same, telling this signal when it has written to the outbox.
-    pub(crate) fn announcing(mut self, announce: Arc<watch::Sender<u64>>) -> Self {
-        self.announce = Some(announce);
+    /// The same, telling these signals when it has written to the outbox, or given something to deliver.
+    pub(crate) fn announcing(mut self, outbox: Arc<watch::Sender<u64>>, deliveries: Arc<watch::Sender<()>>) -> Self {
+        self.announce = Some(Announce { outbox, deliveries });
         self
     }
 
@@ -104,22 +114,26 @@ impl Tx {
             .map(drop)
     }
 
-    /// Writes the outbox and makes everything durable; then the outbox' signal moves, also when whoever waits for this goes
-    /// away while the database is at it.
+    /// Writes the outbox and makes everything durable; then the signals move, also when whoever waits for this goes away
+    /// while the database is at it.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         let end = outbox::write(&mut self).await?;
-        let (Some(end), Some(announce)) = (end, self.announce) else {
-            return self.inner.commit().await;
+        let has_deliveries = self.has_deliveries;
+        let announce = match self.announce {
+            Some(announce) if end.is_some() || has_deliveries => announce,
+            _ => return self.inner.commit().await,
         };
         let inner = self.inner;
         // A commit that has begun cannot be taken back: dropped half-way, it would be made and never be told.
         let commit = tokio::spawn(async move {
             inner.commit().await?;
-            announce.send_if_modified(|last| {
-                let moves = *last < end;
-                *last = end.max(*last);
-                moves
+            announce.outbox.send_if_modified(|last| {
+                let newest = end.unwrap_or_default().max(*last);
+                std::mem::replace(last, newest) < newest
             });
+            if has_deliveries {
+                announce.deliveries.send_replace(());
+            }
             Ok(())
         });
         // Only a runtime that shuts down ends it early.

@@ -32,7 +32,7 @@ pub type Attributes = BTreeMap<String, String>;
 
 /// An id in the form of a UUID, the same for the same kind, name and time: made without randomness, so that a replayed
 /// transaction makes the same.
-fn id_of(kind: &str, name: &str, at: Timestamp) -> String {
+pub(crate) fn id_of(kind: &str, name: &str, at: Timestamp) -> String {
     let hash = xxh3_128(format!("{kind}\0{name}\0{}", at.millis()).as_bytes());
     // Version 8 (own making) and the variant of RFC 9562.
     let id = (hash & !(0xf << 76) & !(0b11 << 62)) | (8 << 76) | (0b10 << 62);

@@ -12,4 +12,5 @@ mod effects;
 mod engines;
 mod outbox;
 mod profiles;
+mod topics;
 mod violations;

@@ -13,6 +13,7 @@ async fn cursors_only_go_on_and_decide_what_is_kept() {
         write(&db, (0..10).map(|n| raised(&format!("p{n}"), 1000)).collect()).await;
         assert_eq!(db.trim_outbox(1000, 100).await.unwrap(), 0, "nobody has read it");
         db.move_cursor("pipeline", 8).await.unwrap();
+        db.move_cursor("publish", 9).await.unwrap();
         db.move_cursor("mitigate", 5).await.unwrap();
         db.move_cursor("mitigate", 3).await.unwrap();
         assert_eq!(db.cursor("mitigate").await.unwrap(), 5);
