@@ -5,6 +5,7 @@
 //!
 //! Reading order: [`serve`] (connections), [`router()`] (what a request goes through), `service` (what each operation does), `keys` (who calls).
 
+pub mod broker;
 mod call;
 mod error;
 mod guard;
@@ -15,6 +16,7 @@ pub mod router;
 pub mod service;
 mod state;
 
+pub use broker::Broker;
 pub use error::ApiError;
 pub use keys::KeyRing;
 pub use listen::{Limits, serve};

@@ -17,7 +17,7 @@ use crate::call::serve;
 use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
-use crate::service::{certificate, endpoint, group, key, metric, policy, profile, response, thing, violation};
+use crate::service::{certificate, data, endpoint, group, key, metric, policy, profile, response, thing, violation};
 use crate::state::{Api, ApiState, Caller};
 
 /// All operations, behind one verifier of signatures, within [`Limits`]'s defaults.
@@ -31,7 +31,7 @@ pub fn router_within(state: ApiState, limits: Limits) -> Router {
     let gate = Arc::new(Gate::new(Arc::clone(&api), limits.body_time_max));
     let services = Services {
         iot: of_areas(AREAS, &api),
-        iot_data: of_areas(DATA_AREAS, &api),
+        iot_data: of_areas(DATA_AREAS, &api).method_not_allowed_fallback(method_not_allowed),
         sns: sns::router(Router::new()).with_state(api),
     };
     Router::new()
@@ -77,7 +77,7 @@ type Area = fn(Router<Api>) -> Router<Api>;
 const AREAS: &[Area] = &[things, groups, certificates, policies, detect, responses];
 
 /// The operations of the data plane.
-const DATA_AREAS: &[Area] = &[];
+const DATA_AREAS: &[Area] = &[data_plane];
 
 /// `route!(router, service function => input)`: the path is the one that the input declares.
 macro_rules! routes {
@@ -188,9 +188,38 @@ fn responses(router: Router<Api>) -> Router<Api> {
     )
 }
 
+/// The same, for the data plane.
+macro_rules! data_routes {
+    ($router:expr, $($input:ident => $service:path),* $(,)?) => {
+        $router$(.route(
+            picket_aws::wire::data::$input::OPERATION.path,
+            serve::<picket_aws::wire::data::$input, _, _, _>($service),
+        ))*
+    };
+}
+
+fn data_plane(router: Router<Api>) -> Router<Api> {
+    data_routes!(router,
+        Publish => data::publish,
+        GetRetainedMessage => data::retained,
+        ListRetainedMessages => data::list_retained,
+        GetConnection => data::connection,
+        DeleteConnection => data::disconnect,
+        ListSubscriptions => data::subscriptions,
+    )
+}
+
 pub(crate) async fn unknown() -> ApiError {
     ApiError::new(
         ApiErrorCode::UnknownOperationException,
         "there is no operation with this method and path",
+    )
+}
+
+/// What the data plane says of a path that is called otherwise.
+async fn method_not_allowed() -> ApiError {
+    ApiError::new(
+        ApiErrorCode::MethodNotAllowedException,
+        "there are operations with this path, but none with this method",
     )
 }

@@ -12,6 +12,7 @@ use picket_store::Db;
 use picket_store::access::AccessScope;
 use serde_json::{Map, Value};
 
+use crate::broker::Broker;
 use crate::error::ApiError;
 use crate::keys::KeyRing;
 
@@ -47,6 +48,8 @@ pub struct ApiState {
     pub db: Db,
     /// The sessions that are there.
     pub live: Arc<dyn Live>,
+    /// Messages and connections.
+    pub broker: Arc<dyn Broker>,
     /// The engines.
     pub explainer: Arc<dyn Explainer>,
     /// The account in every ARN: 12 digits.

@@ -7,13 +7,15 @@ mod declare;
 mod json;
 mod typed;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use picket_model::time::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::percent;
 
 pub(crate) use declare::{member, operations, structures};
-pub use typed::{Field, Members, Typed};
+pub use typed::{Blob, Field, Members, Typed};
 
 /// An operation of the API.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +56,8 @@ pub enum Location {
     Header,
     /// A member of the JSON object in the body, or of a structure in it.
     Body,
+    /// The whole body, as it is.
+    Payload,
 }
 
 /// What a value may be.
@@ -99,6 +103,13 @@ pub enum Shape {
     },
     /// Named members; others are ignored.
     Structure(&'static [Member]),
+    /// Bytes: the body itself, or base64 elsewhere.
+    Blob {
+        /// Most bytes.
+        size_bytes_max: usize,
+    },
+    /// Any JSON: in a header in base64.
+    EncodedJson,
     /// An object whose members are checked where they are understood: by the nouns.
     Object,
 }
@@ -193,6 +204,8 @@ impl Operation {
                         .transpose()?
                 }
                 Location::Body => body.remove(member.wire_name),
+                // What is bytes is text among the members.
+                Location::Payload => (!raw.body.is_empty()).then(|| STANDARD.encode(raw.body).into()),
             };
             member.admit("", value, &mut members)?;
         }
@@ -256,6 +269,11 @@ impl Shape {
                 .parse::<bool>()
                 .map(Value::from)
                 .map_err(|_| bad(name, text, "Member must be true or false")),
+            Self::EncodedJson => STANDARD
+                .decode(text)
+                .ok()
+                .and_then(|json| serde_json::from_slice(&json).ok())
+                .ok_or_else(|| bad(name, text, "Member must be JSON in base64")),
             _ => Ok(Value::from(text)),
         }
     }
@@ -320,7 +338,8 @@ impl Shape {
                 }
                 Ok(checked.into())
             }
-            (Self::Object, value @ Value::Object(_)) => Ok(value),
+            (Self::Object, value @ Value::Object(_)) | (Self::EncodedJson, value) => Ok(value),
+            (Self::Blob { size_bytes_max }, Value::String(text)) => check_blob(path, text, *size_bytes_max),
             (shape, value) => Err(bad(path, value, format!("Member must be {}", shape.kind()))),
         }
     }
@@ -330,9 +349,27 @@ impl Shape {
             Self::Text { .. } | Self::Choice(_) => "a string",
             Self::Integer { .. } => "a whole number",
             Self::Boolean => "true or false",
+            Self::Blob { .. } => "a string in base64",
+            Self::EncodedJson => "JSON",
             Self::Timestamp => "a time",
             Self::List { .. } => "a list",
             Self::Map { .. } | Self::Structure(_) | Self::Object => "an object",
+        }
+    }
+}
+
+fn check_blob(path: &str, text: String, size_bytes_max: usize) -> Result<Value, BadInput> {
+    match STANDARD.decode(&text) {
+        Err(_) => Err(bad(path, text, "Member must be base64")),
+        Ok(bytes) => {
+            check_len(
+                path,
+                format!("of {} bytes", bytes.len()),
+                bytes.len(),
+                0,
+                size_bytes_max,
+            )?;
+            Ok(text.into())
         }
     }
 }

@@ -1,11 +1,17 @@
 //! What the endpoint asks of the rest of the server. The traits are implemented in `server`; this room knows no registry,
 //! no report and no log.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use picket_model::name::{CertificateId, DeviceName, ThingName};
+use picket_model::time::Timestamp;
 use picket_model::topic::DefenderTopic;
 use picket_policy::{Context, PolicySet};
 use tokio::sync::oneshot;
+
+/// Tells the time that is told to others; what is measured here is measured otherwise.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// Decides who may come in, from memory: neither call blocks.
 pub trait Doorkeeper: Send + Sync + 'static {

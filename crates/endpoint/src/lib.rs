@@ -8,12 +8,13 @@
 //!
 //! Reading order: [`doors`], `listener` (sockets), `tls` (who may CONNECT), `session` (one connection), `live` and `rights`
 //! (what it may do now), `mailbox` (what waits for it), `router` and `retained` (who gets a message), `table` (all
-//! sessions).
+//! sessions), `facts` (what is told about connections).
 //!
 //! Locks are taken in this order, and none is held across an await: table, rights, router, mailbox or retained.
 
 mod counters;
 pub mod doors;
+mod facts;
 mod handle;
 mod limits;
 mod listener;
@@ -29,6 +30,7 @@ mod table;
 mod tls;
 
 pub use counters::CountersSnapshot;
-pub use handle::{Handle, Recheck};
+pub use facts::ConnectionFacts;
+pub use handle::{Dismissal, Handle, NotPublished, Outgoing, Recheck, RetainedMessage};
 pub use limits::Limits;
 pub use listener::{BindError, Endpoint, EndpointConfig};

@@ -46,6 +46,8 @@ pub struct Limits {
     pub retained_size_bytes_max: usize,
     /// Sessions kept for clients that are away; beyond it, the one that would expire first goes.
     pub n_away_max: usize,
+    /// Clients that are gone of whom it is known how they left; beyond it, the one that left first is forgotten.
+    pub n_departed_max: usize,
     /// How long a 3.1.1 client's persistent session is kept.
     pub session_expiry_default: Duration,
     /// The longest that any session is kept.
@@ -79,6 +81,7 @@ impl Default for Limits {
             n_retained_max: 100_000,
             retained_size_bytes_max: 256 * 1024 * 1024,
             n_away_max: 100_000,
+            n_departed_max: 100_000,
             session_expiry_default: Duration::from_secs(60 * 60),
             session_expiry_max: Duration::from_secs(7 * 24 * 60 * 60),
             sweep_interval: Duration::from_secs(1),

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::doors::{Doorkeeper, Inbox};
+use crate::doors::{Clock, Doorkeeper, Inbox};
 use crate::handle::Handle;
 use crate::limits::Limits;
 use crate::live::Peer;
@@ -27,7 +27,6 @@ use crate::tls;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where to listen, as whom, and within which limits.
-#[derive(Debug)]
 pub struct EndpointConfig {
     /// The address for MQTT, port 8883 by custom.
     pub listen: SocketAddr,
@@ -39,6 +38,18 @@ pub struct EndpointConfig {
     pub private_key: PrivateKeyDer<'static>,
     /// The bounds.
     pub limits: Limits,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for EndpointConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndpointConfig")
+            .field("listen", &self.listen)
+            .field("listen_alpn", &self.listen_alpn)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no endpoint.
@@ -98,7 +109,7 @@ impl Endpoint {
         let (alpn_listener, alpn_address) = alpn.unzip();
         Ok(Self {
             handshakes: Arc::new(Handshakes::new(&config.limits)),
-            shared: Arc::new(Shared::new(config.limits, doorkeeper, inbox)),
+            shared: Arc::new(Shared::new(config.limits, config.clock, doorkeeper, inbox)),
             tls: TlsAcceptor::from(tls),
             listener,
             alpn_listener,
@@ -157,8 +168,8 @@ impl Endpoint {
                 }
             };
             // An IPv4 peer of a dual-stack socket is known by its IPv4 address.
-            let address = address.ip().to_canonical();
-            let Some(turn) = Handshakes::begin(&self.handshakes, address, place) else {
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            let Some(turn) = Handshakes::begin(&self.handshakes, address.ip(), place) else {
                 self.shared.counters.handshakes_shed.add_one();
                 continue;
             };
@@ -174,7 +185,7 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BindEr
     Ok((listener, bound))
 }
 
-async fn arrive(shared: Arc<Shared>, tls: TlsAcceptor, tcp: TcpStream, address: IpAddr, turn: Turn) {
+async fn arrive(shared: Arc<Shared>, tls: TlsAcceptor, tcp: TcpStream, address: SocketAddr, turn: Turn) {
     // Boxed: a handshake's state is large, and it is gone when the session begins.
     let Some((stream, peer)) = Box::pin(shake_hands(&shared, tls, tcp, address)).await else {
         shared.counters.handshakes_failed.add_one();
@@ -188,9 +199,10 @@ async fn shake_hands(
     shared: &Shared,
     tls: TlsAcceptor,
     tcp: TcpStream,
-    address: IpAddr,
+    address: SocketAddr,
 ) -> Option<(TlsStream<TcpStream>, Peer)> {
     tcp.set_nodelay(true).ok()?;
+    let target = tcp.local_addr().ok()?;
     let stream = tokio::time::timeout(shared.limits.handshake_timeout, tls.accept(tcp)).await;
     let stream = match stream {
         Ok(Ok(stream)) => stream,
@@ -206,7 +218,9 @@ async fn shake_hands(
     let domain_name = connection.server_name().map(Into::into);
     let peer = Peer {
         certificate,
-        address,
+        address: address.ip(),
+        port: address.port(),
+        target: SocketAddr::new(target.ip().to_canonical(), target.port()),
         domain_name,
     };
     Some((stream, peer))

@@ -1,11 +1,13 @@
 //! A session that has a connection.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use picket_model::name::{CertificateId, DeviceName};
+use picket_model::time::Timestamp;
 use picket_policy::{Action, ConnectAttributes};
 use tokio::sync::Notify;
 
@@ -18,8 +20,22 @@ use crate::rights::{Cut, Rights};
 pub(crate) struct Peer {
     pub(crate) certificate: CertificateId,
     pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+    /// The address of ours that it reached.
+    pub(crate) target: SocketAddr,
     /// The name that the client asked for in the handshake.
     pub(crate) domain_name: Option<Box<str>>,
+}
+
+/// How a connection came in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Timestamp,
+    pub(crate) keep_alive: Duration,
+    /// Whether the client began with a new session.
+    pub(crate) is_clean: bool,
+    /// How long the session outlives this connection, seconds.
+    pub(crate) keep_secs: u32,
 }
 
 /// A connection and the session it serves.
@@ -27,10 +43,11 @@ pub(crate) struct Live {
     pub(crate) client_id: DeviceName,
     pub(crate) peer: Peer,
     pub(crate) attributes: ConnectAttributes,
+    pub(crate) arrival: Arrival,
     pub(crate) session: Arc<Session>,
     /// Tells the session's task that something waits: a message, or the order to end.
     pub(crate) wake: Arc<Notify>,
-    /// How long the session outlives this connection, seconds.
+    /// The same as in `arrival`, unless the client or the API has changed it since.
     keep_secs: AtomicU32,
     rights: Mutex<Rights>,
 }
@@ -59,7 +76,7 @@ impl Live {
         peer: Peer,
         attributes: ConnectAttributes,
         session: Arc<Session>,
-        keep_secs: u32,
+        arrival: Arrival,
     ) -> Self {
         Self {
             client_id,
@@ -67,7 +84,8 @@ impl Live {
             attributes,
             session,
             wake: Arc::new(Notify::new()),
-            keep_secs: AtomicU32::new(keep_secs),
+            keep_secs: AtomicU32::new(arrival.keep_secs),
+            arrival,
             rights: Mutex::default(),
         }
     }

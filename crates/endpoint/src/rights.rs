@@ -30,7 +30,10 @@ pub(crate) enum Cut {
     /// Policy no longer allows its connect.
     Denied,
     /// Asked for through the handle.
-    Administrative,
+    Administrative {
+        /// Whether the will is published.
+        with_will: bool,
+    },
     /// The endpoint stops.
     ShuttingDown,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use picket_mqtt::Qos;
 
 use crate::counters::Counters;
-use crate::doors::{Doorkeeper, Inbox, Reply};
+use crate::doors::{Clock, Doorkeeper, Inbox, Reply};
 use crate::limits::Limits;
 use crate::mailbox::Session;
 use crate::message::{Message, Publication};
@@ -20,10 +20,11 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) router: Router,
     pub(crate) table: Table,
+    pub(crate) clock: Clock,
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, doorkeeper: Arc<dyn Doorkeeper>, inbox: Arc<dyn Inbox>) -> Self {
+    pub(crate) fn new(limits: Limits, clock: Clock, doorkeeper: Arc<dyn Doorkeeper>, inbox: Arc<dyn Inbox>) -> Self {
         Self {
             limits,
             counters: Arc::default(),
@@ -31,6 +32,7 @@ impl Shared {
             inbox,
             router: Router::default(),
             table: Table::default(),
+            clock,
         }
     }
 
@@ -45,7 +47,8 @@ impl Shared {
             return false;
         }
         if publication.retain {
-            if !self.router.retained.put(message, publication.qos, &self.limits) {
+            let at = (self.clock)();
+            if !self.router.retained.put(message, publication.qos, at, &self.limits) {
                 return false;
             }
             self.counters.retained.set(self.router.retained.len());

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use picket_model::connection::DisconnectReason;
 use picket_model::name::CertificateId;
+use picket_model::time::Timestamp;
 use tokio::time::Instant;
 
+use crate::facts::{ConnectionFacts, Departed};
 use crate::live::Live;
 use crate::mailbox::Session;
 use crate::rights::Cut;
@@ -24,6 +27,7 @@ struct Inner {
     /// Sessions whose client is away, by the time at which they expire.
     away: BTreeMap<(Instant, u64), Arc<str>>,
     next_away: u64,
+    departed: Departed,
 }
 
 #[derive(Debug)]
@@ -76,6 +80,7 @@ impl Table {
         let session = kept.unwrap_or_else(|| Arc::new(Session::new(client_id.into())));
         let live = Arc::new(make(Arc::clone(&session)));
         session.attach(Arc::clone(&live.wake));
+        inner.departed.forget(client_id);
         let name = Arc::clone(&session.client_id);
         inner
             .live_by_certificate
@@ -94,7 +99,13 @@ impl Table {
 
     /// A connection has ended. Its session is kept as long as it asked for, unless another connection has it. Returns the
     /// sessions that ended: this one, or the one that would have expired first if too many clients are away.
-    pub(crate) fn leave(&self, live: &Arc<Live>, n_away_max: usize) -> Option<Arc<Session>> {
+    /// `ended` is kept for those who ask, of so many clients.
+    pub(crate) fn leave(
+        &self,
+        live: &Arc<Live>,
+        ended: (Timestamp, DisconnectReason),
+        (n_away_max, n_departed_max): (usize, usize),
+    ) -> Option<Arc<Session>> {
         let mut inner = self.inner();
         let name = &live.session.client_id;
         let entry = inner.by_client.get(name)?;
@@ -103,6 +114,11 @@ impl Table {
         }
         let Entry { session, state } = inner.by_client.remove(name)?;
         inner.unlist(name, &state);
+        let facts = ConnectionFacts {
+            ended: Some(ended),
+            ..ConnectionFacts::of(live)
+        };
+        inner.departed.note(name, facts, n_departed_max);
         if live.keep_secs() == 0 {
             return Some(session);
         }
@@ -142,6 +158,31 @@ impl Table {
         match &self.inner().by_client.get(client_id)?.state {
             State::Live(live) => Some(Arc::clone(live)),
             State::Away(_) => None,
+        }
+    }
+
+    /// The session of a client id, whether its client is there or away.
+    pub(crate) fn session(&self, client_id: &str) -> Option<Arc<Session>> {
+        let inner = self.inner();
+        inner.by_client.get(client_id).map(|entry| Arc::clone(&entry.session))
+    }
+
+    /// Takes out the session of a client that is away.
+    pub(crate) fn end_away(&self, client_id: &str) -> Option<Arc<Session>> {
+        let mut inner = self.inner();
+        let State::Away(key) = inner.by_client.get(client_id)?.state else {
+            return None;
+        };
+        inner.away.remove(&key);
+        inner.by_client.remove(client_id).map(|entry| entry.session)
+    }
+
+    /// The connection of a client, or the last that it had.
+    pub(crate) fn facts(&self, client_id: &str) -> Option<ConnectionFacts> {
+        let inner = self.inner();
+        match inner.by_client.get(client_id).map(|entry| &entry.state) {
+            Some(State::Live(live)) => Some(ConnectionFacts::of(live)),
+            _ => inner.departed.find(client_id).cloned(),
         }
     }
 
@@ -195,13 +236,17 @@ mod tests {
     use picket_policy::ConnectAttributes;
 
     use super::*;
-    use crate::live::Peer;
+    use crate::live::{Arrival, Peer};
+
+    const ENDED: (Timestamp, DisconnectReason) = (Timestamp::from_millis(7), DisconnectReason::ConnectionLost);
 
     fn enter(table: &Table, name: &str, clean_start: bool, keep_secs: u32, certificate: u8) -> Entered {
         table.enter(name, clean_start, |session| {
             let peer = Peer {
                 certificate: CertificateId::from_bytes([certificate; 32]),
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port: 1,
+                target: (Ipv4Addr::LOCALHOST, 8883).into(),
                 domain_name: None,
             };
             Live::new(
@@ -209,7 +254,12 @@ mod tests {
                 peer,
                 ConnectAttributes::default(),
                 session,
-                keep_secs,
+                Arrival {
+                    at: Timestamp::default(),
+                    keep_alive: Duration::from_secs(30),
+                    is_clean: clean_start,
+                    keep_secs,
+                },
             )
         })
     }
@@ -223,19 +273,21 @@ mod tests {
         let table = Table::default();
         let first = enter(&table, "a", false, 60, 1);
         assert!(!first.is_present && !first.has_taken_over);
-        assert!(table.leave(&first.live, 9).is_none());
+        assert!(table.leave(&first.live, ENDED, (9, 9)).is_none());
         assert!(table.live("a").is_none());
+        assert_eq!(table.facts("a").unwrap().ended, Some(ENDED));
         tokio::time::advance(Duration::from_secs(59)).await;
         assert!(table.expire().is_empty());
         let second = enter(&table, "a", false, 60, 1);
+        assert_eq!(table.facts("a").unwrap().ended, None);
         assert!(second.is_present && Arc::ptr_eq(&second.live.session, &first.live.session));
-        table.leave(&second.live, 9);
+        table.leave(&second.live, ENDED, (9, 9));
         tokio::time::advance(Duration::from_secs(60)).await;
         let third = enter(&table, "a", false, 0, 1);
         assert!(!third.is_present && third.ended.is_some());
-        assert!(table.leave(&third.live, 9).is_some());
+        assert!(table.leave(&third.live, ENDED, (9, 9)).is_some());
         let fourth = enter(&table, "a", false, 60, 1);
-        table.leave(&fourth.live, 9);
+        table.leave(&fourth.live, ENDED, (9, 9));
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(table.expire().len(), 1);
         assert!(table.inner().by_client.is_empty() && table.inner().away.is_empty());
@@ -249,7 +301,7 @@ mod tests {
         assert!(new.has_taken_over && new.is_present);
         assert_eq!(old.live.rights().ordered_end(), Some(Cut::TakenOver));
         assert_eq!((n_of(&table, 1), n_of(&table, 2)), (0, 1));
-        assert!(table.leave(&old.live, 9).is_none());
+        assert!(table.leave(&old.live, ENDED, (9, 9)).is_none());
         assert!(table.live("a").is_some_and(|live| Arc::ptr_eq(&live, &new.live)));
         let clean = enter(&table, "a", true, 0, 2);
         assert!(!clean.is_present && clean.ended.is_some());
@@ -261,7 +313,7 @@ mod tests {
         let table = Table::default();
         for (name, secs) in [("a", 30), ("b", 20), ("c", 10)] {
             let entered = enter(&table, name, false, secs, 1);
-            let ended = table.leave(&entered.live, 2);
+            let ended = table.leave(&entered.live, ENDED, (2, 9));
             assert_eq!(
                 ended.map(|session| session.client_id.to_string()),
                 (name == "c").then(|| "c".to_owned())

@@ -5,9 +5,10 @@
 //! type: everything is parsed once, at the edge. Serde derives live in `wire` modules only.
 //!
 //! Reading order: [`name`], [`time`], [`metric`], [`value`], [`report`], [`behavior`], [`profile`], [`record`],
-//! [`violation`], [`sns`].
+//! [`violation`], [`sns`], [`connection`].
 
 pub mod behavior;
+pub mod connection;
 pub mod metric;
 pub mod name;
 pub mod profile;

@@ -6,6 +6,7 @@
 //! Reading order: `pipeline` (the way of a report, top to bottom), `gateway` and `writer` (into the log), `directory` and
 //! `live` (who may come in, and what a change does to who is there), [`serve`] (how all of it starts and stops).
 
+mod broker;
 mod clock;
 pub mod config;
 mod directory;

@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::broker::EndpointBroker;
 use crate::clock::Clock;
 use crate::config::{Config, DeviceKey};
 use crate::directory::Directory;
@@ -368,6 +369,10 @@ impl Core {
             certificate_chain: CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?,
             private_key: PrivateKeyDer::from_pem_slice(server.private_key_pem.as_bytes())?,
             limits: Limits::default(),
+            clock: {
+                let clock = Arc::clone(&self.clock);
+                Arc::new(move || clock.now())
+            },
         };
         Ok(Endpoint::bind(config, Arc::clone(directory), Arc::clone(gateway)).await?)
     }
@@ -383,6 +388,7 @@ impl Core {
         let clock = Arc::clone(&self.clock);
         ApiState {
             db: self.db.clone(),
+            broker: Arc::new(EndpointBroker(live.sessions.clone())),
             live,
             explainer,
             account_id: self.config.account_id.clone(),

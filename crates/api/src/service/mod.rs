@@ -3,6 +3,7 @@
 //! A change is told to live sessions after its transaction and before the answer.
 
 pub mod certificate;
+pub mod data;
 pub mod endpoint;
 pub mod group;
 pub mod key;

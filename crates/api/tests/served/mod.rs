@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use picket_api::broker::{Broker, Connection, NotPublished, Outbound, Retained};
 use picket_api::{ApiState, Explainer, Explanation, KeyRing, Limits, Live, router_within, serve};
 use picket_aws::call::Call;
 use picket_aws::sigv4::Credentials;
@@ -66,6 +67,35 @@ impl Explainer for Knows {
     }
 }
 
+/// No device is there.
+struct Nobody;
+
+impl Broker for Nobody {
+    fn publish(&self, _: Outbound) -> Result<(), NotPublished> {
+        Ok(())
+    }
+
+    fn retained(&self, _: &str) -> Option<Retained> {
+        None
+    }
+
+    fn retained_after(&self, _: Option<&str>, _: usize) -> Vec<Retained> {
+        Vec::new()
+    }
+
+    fn connection(&self, _: &DeviceName) -> Option<Connection> {
+        None
+    }
+
+    fn subscriptions(&self, _: &DeviceName) -> Option<Vec<(String, u8)>> {
+        None
+    }
+
+    fn dismiss<'a>(&'a self, _: &'a DeviceName, _: bool, _: bool) -> BoxFuture<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         self.server.abort();
@@ -95,6 +125,7 @@ impl Served {
             db: db.clone(),
             live: Arc::new(Told(Arc::clone(&told))),
             explainer: Arc::new(Knows),
+            broker: Arc::new(Nobody),
             account_id: "123456789012".to_owned(),
             region: "us-east-1".to_owned(),
             endpoint_names: vec!["picket.test".to_owned()],

@@ -8,6 +8,7 @@
 ///     CreateThing: "POST" "/things/{thingName}" {
 ///         thing_name: ThingName = path "thingName" NAME,
 ///         principal: Arn = header("x-amzn-principal") "principal" TEXT,
+///         document: Option<Blob> = payload "document" BYTES,
 ///     }
 /// }
 /// ```
@@ -85,6 +86,9 @@ macro_rules! member {
     };
     ($type:ty, header($wire:literal) $member:literal, $shape:expr) => {
         $crate::shape::member!(@ $type, Header, $wire, $member, $shape)
+    };
+    ($type:ty, payload $member:literal, $shape:expr) => {
+        $crate::shape::member!(@ $type, Payload, $member, $member, $shape)
     };
     ($type:ty, body $member:literal, $shape:expr) => {
         $crate::shape::member!(@ $type, Body, $member, $member, $shape)

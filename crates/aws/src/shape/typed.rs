@@ -1,5 +1,7 @@
 //! Values that passed their table, as types.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use picket_model::time::Timestamp;
 use serde_json::{Map, Value};
 
@@ -102,6 +104,17 @@ macro_rules! typed_by_serde {
     )*};
 }
 typed_by_serde!(bool, i64, u32, String, Value, Map<String, Value>, std::collections::BTreeMap<String, String>);
+
+/// Bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blob(pub Vec<u8>);
+
+impl Typed for Blob {
+    fn from_value(value: Value) -> Result<Self, String> {
+        let decoded = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+        decoded.map(Self).ok_or_else(|| "Member must be base64".to_owned())
+    }
+}
 
 impl<T: Typed> Typed for Vec<T> {
     fn from_value(value: Value) -> Result<Self, String> {

@@ -5,6 +5,7 @@
 
 mod certificate;
 mod constraint;
+pub mod data;
 mod group;
 mod metric;
 pub mod picket;

@@ -16,7 +16,7 @@ use super::Connection;
 use super::end::Seat;
 use super::reports::Reports;
 use crate::doors::Refusal;
-use crate::live::{Live, NotAdmitted, Peer, with_connection};
+use crate::live::{Arrival, Live, NotAdmitted, Peer, with_connection};
 use crate::rights::Rights;
 use crate::shared::Shared;
 
@@ -81,7 +81,13 @@ fn admit(shared: &Arc<Shared>, codec: Codec, connect: Connect, peer: Peer) -> Ad
     let terms = Terms::of(shared, &connect);
     let attributes = attributes(&connect);
     let entered = shared.table.enter(client_id.as_str(), connect.clean_start, |session| {
-        Live::new(client_id.clone(), peer, attributes, session, terms.keep_secs)
+        let arrival = Arrival {
+            at: (shared.clock)(),
+            keep_alive: terms.keep_alive,
+            is_clean: connect.clean_start,
+            keep_secs: terms.keep_secs,
+        };
+        Live::new(client_id.clone(), peer, attributes, session, arrival)
     });
     if let Some(ended) = &entered.ended {
         shared.router.forget(ended);

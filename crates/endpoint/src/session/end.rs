@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use picket_model::connection::DisconnectReason;
 use picket_mqtt::link::Link;
 use picket_mqtt::wire::{Answer, DisconnectReasonCode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -46,11 +47,32 @@ impl End {
             Self::Broken(reason) | Self::Refused(reason) => Some(reason),
             Self::NotStored | Self::Overflowed => Some(DisconnectReasonCode::QuotaExceeded),
             Self::Cut(Cut::TakenOver) => Some(DisconnectReasonCode::SessionTakenOver),
-            Self::Cut(Cut::Refused(Refusal::Quarantined) | Cut::Administrative) => {
+            Self::Cut(Cut::Refused(Refusal::Quarantined) | Cut::Administrative { .. }) => {
                 Some(DisconnectReasonCode::AdministrativeAction)
             }
             Self::Cut(Cut::Refused(_) | Cut::Denied) => Some(DisconnectReasonCode::NotAuthorized),
             Self::Cut(Cut::ShuttingDown) => Some(DisconnectReasonCode::ServerShuttingDown),
+        }
+    }
+
+    /// What is told to those who ask about the connection.
+    fn told(self) -> DisconnectReason {
+        match self {
+            Self::Goodbye { .. } => DisconnectReason::ClientInitiated,
+            Self::Lost => DisconnectReason::ConnectionLost,
+            Self::KeepAlive => DisconnectReason::KeepAliveTimeout,
+            Self::Refused(DisconnectReasonCode::NotAuthorized) | Self::Cut(Cut::Refused(_) | Cut::Denied)
+                if self != Self::Cut(Cut::Refused(Refusal::Quarantined)) =>
+            {
+                DisconnectReason::AuthError
+            }
+            Self::Cut(Cut::Refused(_) | Cut::Denied) => DisconnectReason::ForbiddenAccess,
+            Self::Refused(DisconnectReasonCode::QuotaExceeded) | Self::Overflowed => DisconnectReason::Throttled,
+            Self::Broken(_) | Self::Refused(_) => DisconnectReason::ClientError,
+            Self::NotStored => DisconnectReason::ServerError,
+            Self::Cut(Cut::TakenOver) => DisconnectReason::DuplicateClientId,
+            Self::Cut(Cut::Administrative { .. }) => DisconnectReason::ApiInitiated,
+            Self::Cut(Cut::ShuttingDown) => DisconnectReason::ServerInitiated,
         }
     }
 
@@ -60,6 +82,7 @@ impl End {
             Self::Goodbye { with_will } => with_will,
             // The device is not gone, we are.
             Self::Cut(Cut::ShuttingDown) => false,
+            Self::Cut(Cut::Administrative { with_will }) => with_will,
             _ => true,
         }
     }
@@ -69,18 +92,27 @@ impl End {
 pub(super) struct Seat {
     shared: Arc<Shared>,
     live: Arc<Live>,
+    /// How the connection ended, as far as known: a task that panics does not say.
+    told: DisconnectReason,
 }
 
 impl Seat {
     pub(super) fn take(shared: Arc<Shared>, live: Arc<Live>) -> Self {
         shared.counters.connections.add_one();
-        Self { shared, live }
+        Self {
+            shared,
+            live,
+            told: DisconnectReason::ServerError,
+        }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(ended) = self.shared.table.leave(&self.live, self.shared.limits.n_away_max) {
+        let limits = &self.shared.limits;
+        let ended = ((self.shared.clock)(), self.told);
+        let bounds = (limits.n_away_max, limits.n_departed_max);
+        if let Some(ended) = self.shared.table.leave(&self.live, ended, bounds) {
             self.shared.router.forget(&ended);
         }
         self.shared.counters.connections.subtract_one();
@@ -94,7 +126,9 @@ impl Connection {
         if end.leaves_will() {
             self.publish_will();
         }
-        drop(self.seat.take());
+        if let Some(mut seat) = self.seat.take() {
+            seat.told = end.told();
+        }
         // Reports on their way are stored and answered all the same: somebody else may listen.
         if !matches!(end, End::Cut(Cut::Refused(_) | Cut::Denied)) {
             std::mem::take(&mut self.reports).finish(Arc::clone(&self.shared));

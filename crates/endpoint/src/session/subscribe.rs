@@ -100,19 +100,13 @@ impl Connection {
         };
         // As on AWS, only a filter without wildcards gets what is retained.
         if wants_retained && group.is_none() && !topic::has_wildcard(filter) {
-            retained.extend(
-                self.shared
-                    .router
-                    .retained
-                    .find(filter)
-                    .map(|(message, kept)| Delivery {
-                        message,
-                        qos: kept.min(qos),
-                        retain: true,
-                        is_repeated: false,
-                        shared: None,
-                    }),
-            );
+            retained.extend(self.shared.router.retained.find(filter).map(|kept| Delivery {
+                message: kept.message,
+                qos: kept.qos.min(qos),
+                retain: true,
+                is_repeated: false,
+                shared: None,
+            }));
         }
         Ok(granted)
     }

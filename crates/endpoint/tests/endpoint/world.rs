@@ -11,6 +11,7 @@ use bytes::Bytes;
 use picket_endpoint::doors::{Access, Doorkeeper, Inbox, Outcome, Pending, Refusal, Reply, Submission, Verdict};
 use picket_endpoint::{CountersSnapshot, Endpoint, EndpointConfig, Handle, Limits, Recheck};
 use picket_model::name::{CertificateId, DeviceName};
+use picket_model::time::Timestamp;
 use picket_mqtt::{Client, ConnectError, ConnectOptions, Incoming, Message};
 use picket_pki::{Authority, CertificateFacts, Issued, KeyKind, fingerprint};
 use picket_policy::{Context, PolicySet, Reach};
@@ -187,6 +188,7 @@ pub(crate) fn endpoint_config(
             .unwrap(),
         private_key: PrivateKeyDer::from_pem_slice(private_key_pem.as_bytes()).unwrap(),
         limits,
+        clock: Arc::new(|| Timestamp::from_millis(1_767_323_045_000)),
     }
 }
 
