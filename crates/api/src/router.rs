@@ -17,7 +17,9 @@ use crate::call::serve;
 use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
-use crate::service::{certificate, data, endpoint, group, key, metric, policy, profile, response, thing, violation};
+use crate::service::{
+    audit, certificate, data, dimension, endpoint, group, key, metric, policy, profile, response, thing, violation,
+};
 use crate::state::{Api, ApiState, Caller};
 
 /// All operations, behind one verifier of signatures, within [`Limits`]'s defaults.
@@ -74,7 +76,7 @@ fn of_areas(areas: &[Area], api: &Api) -> Router {
 type Area = fn(Router<Api>) -> Router<Api>;
 
 /// The operations of the control plane, by what they are about.
-const AREAS: &[Area] = &[things, groups, certificates, policies, detect, responses];
+const AREAS: &[Area] = &[things, groups, certificates, policies, detect, audits, responses];
 
 /// The operations of the data plane.
 const DATA_AREAS: &[Area] = &[data_plane];
@@ -160,12 +162,50 @@ fn detect(router: Router<Api>) -> Router<Api> {
         DetachSecurityProfile => profile::detach,
         ValidateSecurityProfileBehaviors => profile::check_behaviors,
         CreateCustomMetric => metric::create,
+        UpdateCustomMetric => metric::update,
         DescribeCustomMetric => metric::describe,
         DeleteCustomMetric => metric::delete,
         ListCustomMetrics => metric::list,
+        ListMetricValues => metric::values,
+        GetBehaviorModelTrainingSummaries => metric::training,
+        CreateDimension => dimension::create,
+        UpdateDimension => dimension::update,
+        DescribeDimension => dimension::describe,
+        DeleteDimension => dimension::delete,
+        ListDimensions => dimension::list,
         ListActiveViolations => violation::list_active,
         ListViolationEvents => violation::list_events,
         PutVerificationStateOnViolation => violation::verify,
+    )
+}
+
+fn audits(router: Router<Api>) -> Router<Api> {
+    routes!(router,
+        DescribeAccountAuditConfiguration => audit::configuration,
+        UpdateAccountAuditConfiguration => audit::refuse,
+        DeleteAccountAuditConfiguration => audit::refuse,
+        CreateScheduledAudit => audit::refuse,
+        UpdateScheduledAudit => audit::refuse,
+        DescribeScheduledAudit => audit::refuse,
+        DeleteScheduledAudit => audit::refuse,
+        ListScheduledAudits => audit::refuse,
+        StartOnDemandAuditTask => audit::refuse,
+        DescribeAuditTask => audit::refuse,
+        ListAuditTasks => audit::refuse,
+        CancelAuditTask => audit::refuse,
+        ListAuditFindings => audit::refuse,
+        DescribeAuditFinding => audit::refuse,
+        ListRelatedResourcesForAuditFinding => audit::refuse,
+        CreateAuditSuppression => audit::refuse,
+        UpdateAuditSuppression => audit::refuse,
+        DescribeAuditSuppression => audit::refuse,
+        DeleteAuditSuppression => audit::refuse,
+        ListAuditSuppressions => audit::refuse,
+        StartAuditMitigationActionsTask => audit::refuse,
+        DescribeAuditMitigationActionsTask => audit::refuse,
+        ListAuditMitigationActionsTasks => audit::refuse,
+        ListAuditMitigationActionsExecutions => audit::refuse,
+        CancelAuditMitigationActionsTask => audit::refuse,
     )
 }
 

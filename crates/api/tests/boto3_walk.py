@@ -243,7 +243,7 @@ def profiles():
 def metrics():
     created = iot.create_custom_metric(metricName="cpu", metricType="number", displayName="CPU load", clientRequestToken="a")
     assert created["metricArn"] == f"{ACCOUNT}:custommetric/cpu", created
-    iot.create_custom_metric(metricName="cpu", metricType="number", displayName="CPU load", clientRequestToken="b")
+    iot.create_custom_metric(metricName="cpu", metricType="number", displayName="CPU load", clientRequestToken="a")
     other = {"metricName": "cpu", "metricType": "number-list", "clientRequestToken": "c"}
     refused("ResourceAlreadyExistsException", 409, "cpu", iot.create_custom_metric, **other)
     reserved = {"metricName": "aws:cpu", "metricType": "number", "clientRequestToken": "d"}

@@ -8,3 +8,8 @@ use served::Served;
 async fn boto3_walks_all_operations() {
     Served::start().await.python("boto3_walk.py").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_walks_detect() {
+    Served::start().await.python("boto3_detect.py").await;
+}

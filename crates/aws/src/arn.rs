@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use picket_model::name::{CertificateId, MetricName, PolicyName, ProfileName, ThingGroupName, ThingName};
+use picket_model::name::{
+    CertificateId, DimensionName, MetricName, MitigationActionName, PolicyName, ProfileName, ThingGroupName, ThingName,
+};
 use picket_model::profile::Target;
 
 /// What an ARN of this service names.
@@ -21,6 +23,10 @@ pub enum Resource {
     Profile(ProfileName),
     /// `custommetric/<name>`
     Metric(MetricName),
+    /// `dimension/<name>`
+    Dimension(DimensionName),
+    /// `mitigationaction/<name>`
+    MitigationAction(MitigationActionName),
     /// `all/things`
     AllThings,
     /// `all/registered-things`
@@ -60,12 +66,15 @@ impl Resource {
             Self::Policy(_) => "policy",
             Self::Profile(_) => "securityprofile",
             Self::Metric(_) => "custommetric",
+            Self::Dimension(_) => "dimension",
+            Self::MitigationAction(_) => "mitigationaction",
             Self::AllThings | Self::RegisteredThings | Self::UnregisteredThings => "all",
         }
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        const KINDS: &str = "thing, thinggroup, cert, policy, securityprofile, custommetric or all";
+        const KINDS: &str = "thing, thinggroup, cert, policy, securityprofile, custommetric, dimension, \
+                             mitigationaction or all";
         fn name<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
             text.parse().map_err(|err: T::Err| format!("<resource>, but {err}"))
         }
@@ -76,6 +85,8 @@ impl Resource {
             ("policy", rest) => name(rest).map(Self::Policy),
             ("securityprofile", rest) => name(rest).map(Self::Profile),
             ("custommetric", rest) => name(rest).map(Self::Metric),
+            ("dimension", rest) => name(rest).map(Self::Dimension),
+            ("mitigationaction", rest) => name(rest).map(Self::MitigationAction),
             ("all", "things") => Ok(Self::AllThings),
             ("all", "registered-things") => Ok(Self::RegisteredThings),
             ("all", "unregistered-things") => Ok(Self::UnregisteredThings),
@@ -95,6 +106,8 @@ impl fmt::Display for Resource {
             Self::Policy(name) => name.fmt(f),
             Self::Profile(name) => name.fmt(f),
             Self::Metric(name) => name.fmt(f),
+            Self::Dimension(name) => name.fmt(f),
+            Self::MitigationAction(name) => name.fmt(f),
             Self::AllThings => f.write_str("things"),
             Self::RegisteredThings => f.write_str("registered-things"),
             Self::UnregisteredThings => f.write_str("unregistered-things"),
@@ -121,7 +134,7 @@ impl Resource {
             Self::RegisteredThings => Some(Target::RegisteredThings),
             Self::UnregisteredThings => Some(Target::UnregisteredThings),
             Self::Group(name) => Some(Target::Group(name)),
-            Self::Thing(_) | Self::Certificate(_) | Self::Policy(_) | Self::Profile(_) | Self::Metric(_) => None,
+            _ => None,
         }
     }
 }
@@ -172,6 +185,8 @@ mod tests {
             "policy/a+=,.@-b",
             "securityprofile/p",
             "custommetric/m",
+            "dimension/d",
+            "mitigationaction/a",
             "all/things",
             "all/registered-things",
             "all/unregistered-things",

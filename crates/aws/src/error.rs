@@ -44,6 +44,8 @@ codes! {
     InvalidRequestException = 400,
     /// The document is no policy.
     MalformedPolicyException = 400,
+    /// The id of the task is taken.
+    TaskAlreadyExistsException = 400,
     /// Too many calls.
     ThrottlingException = 400,
     /// The caller may not do this.

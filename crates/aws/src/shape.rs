@@ -81,9 +81,11 @@ pub enum Shape {
         /// The greatest.
         max: i64,
     },
+    /// Any number.
+    Double,
     /// `true` or `false`.
     Boolean,
-    /// A point in time; in queries ISO 8601.
+    /// A point in time; in queries ISO 8601, in bodies seconds since the epoch.
     Timestamp,
     /// So many values of one shape.
     List {
@@ -304,10 +306,14 @@ impl Shape {
                 Ok(text.into())
             }
             (Self::Integer { min, max }, Value::Number(number)) => check_integer(path, &number, *min, *max),
-            (Self::Boolean, value @ Value::Bool(_)) => Ok(value),
+            (Self::Double, value @ Value::Number(_)) | (Self::Boolean, value @ Value::Bool(_)) => Ok(value),
             (Self::Timestamp, Value::String(text)) => match parse_timestamp(&text) {
                 Some(_) => Ok(text.into()),
                 None => Err(bad(path, text, "Member must be a time like 2026-01-02T03:04:05Z")),
+            },
+            (Self::Timestamp, Value::Number(secs)) => match timestamp_of_secs(&secs) {
+                Some(_) => Ok(secs.into()),
+                None => Err(bad(path, secs, "Member must be a time in seconds since the epoch")),
             },
             (Self::List { of, len_min, len_max }, Value::Array(values)) => {
                 check_len(
@@ -348,6 +354,7 @@ impl Shape {
         match self {
             Self::Text { .. } | Self::Choice(_) => "a string",
             Self::Integer { .. } => "a whole number",
+            Self::Double => "a number",
             Self::Boolean => "true or false",
             Self::Blob { .. } => "a string in base64",
             Self::EncodedJson => "JSON",
@@ -429,6 +436,17 @@ fn bad(member: &str, found: impl ToString, rule: impl Into<String>) -> BadInput 
 
 fn parse_timestamp(text: &str) -> Option<Timestamp> {
     let at: jiff::Timestamp = text.parse().ok()?;
+    Some(Timestamp::from_millis(at.as_millisecond()))
+}
+
+/// Within what ISO 8601 can say: the years from -9999 to 9999.
+fn timestamp_of_secs(secs: &serde_json::Number) -> Option<Timestamp> {
+    let at = jiff::SignedDuration::try_from_secs_f64(secs.as_f64()?).ok()?;
+    // A fraction of a second has no exact binary form: .678 comes as a little less.
+    let at = jiff::Timestamp::from_duration(at)
+        .ok()?
+        .round(jiff::Unit::Millisecond)
+        .ok()?;
     Some(Timestamp::from_millis(at.as_millisecond()))
 }
 

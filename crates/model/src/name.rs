@@ -115,12 +115,16 @@ names! {
     MetricName, "metric name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
     /// A dimension's name: 1 to 128 bytes of `[a-zA-Z0-9:_-]`.
     DimensionName, "dimension name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
+    /// A mitigation action's name: 1 to 128 bytes of `[a-zA-Z0-9_-]`.
+    MitigationActionName, "mitigation action name", 128, "[a-zA-Z0-9_-]", is_word_char;
+    /// What a caller calls a mitigation task: 1 to 128 bytes of `[a-zA-Z0-9_-]`.
+    TaskId, "task id", 128, "[a-zA-Z0-9_-]", is_word_char;
     /// A configured response's name: 1 to 128 bytes of `[a-zA-Z0-9:_-]`.
     ResponseName, "response name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
     /// An IoT policy's name: 1 to 128 bytes of `[a-zA-Z0-9_+=,.@-]`.
     PolicyName, "policy name", 128, "[a-zA-Z0-9_+=,.@-]", is_policy_char;
     /// The name of a topic that alerts go to: 1 to 256 bytes of `[a-zA-Z0-9_-]` (SNS, 2010-03-31).
-    TopicName, "topic name", 256, "[a-zA-Z0-9_-]", is_topic_char;
+    TopicName, "topic name", 256, "[a-zA-Z0-9_-]", is_word_char;
     /// What a device calls itself, as client id or in a defender topic: 1 to 128 bytes of UTF-8 without control
     /// characters. A thing of that name need not exist (spec: unregistered things are judged too).
     DeviceName, "device name", 128, "characters that are not control characters", is_device_char;
@@ -136,7 +140,7 @@ fn is_registry_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-')
 }
 
-fn is_topic_char(c: char) -> bool {
+fn is_word_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 }
 

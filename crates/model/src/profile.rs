@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::behavior::Behavior;
 use crate::metric::CustomMetricType;
-use crate::name::{BadName, MetricName, ProfileName, ThingGroupName};
+use crate::name::{BadName, DimensionName, MetricName, ProfileName, ThingGroupName};
 
 pub use behaviors::{BadBehaviors, Behaviors};
 
@@ -50,6 +50,8 @@ pub struct JudgingConfig {
     pub profiles: Vec<JudgedProfile>,
     /// The custom metrics that exist, with their types.
     pub custom_metrics: BTreeMap<MetricName, CustomMetricType>,
+    /// The dimensions that exist, with their topic filters as written. Nothing is judged by them yet.
+    pub dimensions: BTreeMap<DimensionName, Vec<String>>,
 }
 
 impl JudgingConfig {

@@ -126,11 +126,15 @@ fn configs() -> impl Strategy<Value = JudgingConfig> {
         CustomMetricType::IpAddressList,
     ]);
     let custom_metrics = btree_map(name().prop_map(|name| name.parse().unwrap()), kinds, 0..4);
-    (any::<u64>(), vec(profiles, 0..4), custom_metrics).prop_map(|(revision, profiles, custom_metrics)| JudgingConfig {
-        revision,
-        profiles,
-        custom_metrics,
-    })
+    let dimensions = btree_map(name().prop_map(|name| name.parse().unwrap()), vec(".{0,8}", 0..3), 0..4);
+    (any::<u64>(), vec(profiles, 0..4), custom_metrics, dimensions).prop_map(
+        |(revision, profiles, custom_metrics, dimensions)| JudgingConfig {
+            revision,
+            profiles,
+            custom_metrics,
+            dimensions,
+        },
+    )
 }
 
 fn values() -> impl Strategy<Value = MetricValue> {

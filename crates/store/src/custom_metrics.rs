@@ -4,7 +4,8 @@ use picket_model::metric::CustomMetricType;
 use picket_model::name::MetricName;
 use picket_model::time::Timestamp;
 
-use crate::profiles::{ProfileFilter, lock};
+use crate::profiles::{self, lock};
+use crate::requests::{Request, Trace};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, judging};
 
@@ -23,30 +24,54 @@ pub struct CustomMetric {
     pub modified_at: Timestamp,
 }
 
+/// A custom metric to create.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCustomMetric {
+    /// Its name.
+    pub name: MetricName,
+    /// Its type.
+    pub kind: CustomMetricType,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// Who asks for it.
+    pub request: Request,
+}
+
+const REQUESTS: Trace = Trace {
+    table: "custom_metric",
+    key: "name",
+    what: "custom metric",
+};
+
 /// Custom metrics in all: AWS's quota.
 const N_METRICS_MAX: u64 = 100;
 
 const SELECT: &str = "SELECT name, kind, display_name, created_at, modified_at FROM custom_metric";
 
 impl Db {
-    /// Creates a custom metric.
+    /// Creates a custom metric; says whether it is new: the same request again is the same.
     ///
     /// # Errors
-    /// [`StoreError::Exists`]; [`StoreError::Limit`] when there are 100.
-    pub async fn create_custom_metric(
-        &self,
-        name: &MetricName,
-        kind: CustomMetricType,
-        display_name: Option<&str>,
-        at: Timestamp,
-    ) -> Result<(), StoreError> {
+    /// [`StoreError::Exists`] when another request made one of that name; [`StoreError::Rule`] when the request's token was
+    /// used for something else; [`StoreError::Limit`] when there are 100.
+    pub async fn create_custom_metric(&self, new: &NewCustomMetric, at: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.begin_write().await?;
         lock(&mut tx).await?;
-        let sql = "INSERT INTO custom_metric (name, kind, display_name, created_at, modified_at) \
-                   VALUES ($1, $2, $3, $4, $4) ON CONFLICT (name) DO NOTHING";
-        let args = args![name.as_str(), kind.as_str(), display_name, at.millis()];
+        if REQUESTS.has(&mut tx, new.name.as_str(), &new.request).await? {
+            return Ok(false);
+        }
+        let sql = "INSERT INTO custom_metric (name, kind, display_name, request_token, request, created_at, modified_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (name) DO NOTHING";
+        let args = args![
+            new.name.as_str(),
+            new.kind.as_str(),
+            new.display_name.as_deref(),
+            new.request.token.as_str(),
+            new.request.parameters.as_str(),
+            at.millis(),
+        ];
         if tx.execute(sql, args).await? == 0 {
-            return Err(StoreError::exists("custom metric", name));
+            return Err(StoreError::exists("custom metric", &new.name));
         }
         let row = tx.row("SELECT COUNT(*) FROM custom_metric", args![]).await?;
         if N_METRICS_MAX < row.map_or(Ok(0), |row| row.count(0))? {
@@ -56,7 +81,8 @@ impl Db {
             });
         }
         judging::bump(&mut tx).await?;
-        tx.commit().await
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// Changes what people call a custom metric; says what it is then.
@@ -101,21 +127,17 @@ impl Db {
     /// Removes a custom metric; says whether there was one.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] while a profile judges it.
+    /// [`StoreError::InUse`] while a profile judges or retains it.
     pub async fn delete_custom_metric(&self, name: &MetricName) -> Result<bool, StoreError> {
-        let filter = ProfileFilter {
-            metric: Some(name.clone()),
-            dimension: None,
-        };
-        if let Some(profile) = self.profiles(&filter, None, 1).await?.first() {
+        let mut tx = self.begin_write().await?;
+        lock(&mut tx).await?;
+        if let Some(profile) = profiles::using(&mut tx, |uses| uses.metrics.contains(name.as_str())).await? {
             return Err(StoreError::InUse {
                 what: "custom metric",
                 name: name.to_string(),
                 by: format!("security profile {profile}"),
             });
         }
-        let mut tx = self.begin_write().await?;
-        lock(&mut tx).await?;
         if tx
             .execute("DELETE FROM custom_metric WHERE name = $1", args![name.as_str()])
             .await?

@@ -5,12 +5,13 @@ use picket_model::profile::{JudgedProfile, JudgingConfig, Target};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::dimensions::filters_of;
 use crate::outbox::{self, OutboxItem};
 use crate::sql::{args, int};
 use crate::{Db, StoreError, Tx};
 
 /// Makes what this transaction has written so far the next revision of what judging depends on. To be called after the
-/// last write to profiles, targets or custom metrics.
+/// last write to profiles, targets, custom metrics or dimensions.
 pub(crate) async fn bump(tx: &mut Tx) -> Result<u64, StoreError> {
     // The counter is locked first: whoever comes later sees what this transaction wrote.
     let revision = outbox::take(tx, "judging", 1).await?;
@@ -94,10 +95,16 @@ async fn config(tx: &mut Tx, revision: u64) -> Result<JudgingConfig, StoreError>
         .rows("SELECT name, kind FROM custom_metric ORDER BY name", args![])
         .await?;
     let custom_metrics = rows.iter().map(|row| Ok((row.parsed(0)?, row.parsed(1)?)));
+    let sql = "SELECT name, string_values FROM dimension ORDER BY name";
+    let mut dimensions = BTreeMap::new();
+    for row in tx.rows(sql, args![]).await? {
+        dimensions.insert(row.parsed(0)?, filters_of(&row.at::<String>(1)?)?);
+    }
     Ok(JudgingConfig {
         revision,
         profiles,
         custom_metrics: custom_metrics.collect::<Result<_, StoreError>>()?,
+        dimensions,
     })
 }
 

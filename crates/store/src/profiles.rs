@@ -1,7 +1,10 @@
 //! Security profiles and what they are attached to. Every change that judging depends on makes a new revision.
 
-use picket_model::behavior::{Behavior, wire};
-use picket_model::name::{DimensionName, MetricName, ProfileName};
+mod uses;
+
+use picket_model::behavior::Behavior;
+use picket_model::behavior::{Test, wire};
+use picket_model::name::{BehaviorName, DimensionName, MetricName, ProfileName};
 use picket_model::profile::{Behaviors, Target};
 use picket_model::time::Timestamp;
 
@@ -55,7 +58,7 @@ pub struct ProfileUpdate {
 /// Which profiles to list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProfileFilter {
-    /// Only those that judge this custom metric.
+    /// Only those that judge or retain this metric.
     pub metric: Option<MetricName>,
     /// Only those that use this dimension.
     pub dimension: Option<DimensionName>,
@@ -64,6 +67,8 @@ pub struct ProfileFilter {
 /// Profiles that one target may have: AWS's quota.
 const N_PROFILES_OF_TARGET_MAX: u64 = 5;
 
+pub(crate) use uses::{Uses, using};
+
 const SELECT: &str = "SELECT name, description, behaviors, extras, version, created_at, modified_at \
                       FROM security_profile WHERE name = $1";
 
@@ -71,7 +76,8 @@ impl Db {
     /// Creates a profile, attached to nothing.
     ///
     /// # Errors
-    /// [`StoreError::Exists`], however similar the other is.
+    /// [`StoreError::Exists`], however similar the other is; [`StoreError::Rule`] when it uses a custom metric or a dimension
+    /// that does not exist.
     pub async fn create_profile(&self, new: &NewProfile, at: Timestamp) -> Result<Profile, StoreError> {
         let mut tx = self.begin_write().await?;
         lock(&mut tx).await?;
@@ -89,6 +95,7 @@ impl Db {
         }
         judging::bump(&mut tx).await?;
         let profile = profile_in(&mut tx, &new.name).await?;
+        Uses::of(&profile.behaviors, &profile.extras)?.exist(&mut tx).await?;
         tx.commit().await?;
         Ok(profile)
     }
@@ -96,7 +103,8 @@ impl Db {
     /// Changes a profile; says what it is then.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Version`] when the caller has seen another version.
+    /// [`StoreError::NotFound`]; [`StoreError::Version`] when the caller has seen another version; [`StoreError::Rule`] when
+    /// it would use a custom metric or a dimension that does not exist.
     pub async fn update_profile(
         &self,
         name: &ProfileName,
@@ -120,6 +128,7 @@ impl Db {
         ];
         tx.execute(sql, args).await?;
         let profile = profile_in(&mut tx, name).await?;
+        Uses::of(&profile.behaviors, &profile.extras)?.exist(&mut tx).await?;
         if profile.behaviors != found.behaviors {
             judging::bump(&mut tx).await?;
         }
@@ -173,18 +182,53 @@ impl Db {
         let mut last = after.map(ToString::to_string).unwrap_or_default();
         let mut names = Vec::new();
         // SQL does not look into behaviors, so more rows are read than are listed.
-        let sql = "SELECT name, behaviors FROM security_profile WHERE name > $1 ORDER BY name LIMIT $2";
+        let sql = "SELECT name, behaviors, extras FROM security_profile WHERE name > $1 ORDER BY name LIMIT $2";
         loop {
             let rows = self.rows(sql, args![last.as_str(), N_ROWS]).await?;
             for row in &rows {
-                let behaviors = judging::behaviors(&row.at::<String>(1)?)?;
-                if names.len() < n_max && filter.takes(&behaviors) {
+                if names.len() < n_max && filter.takes(row)? {
                     names.push(row.parsed(0)?);
                 }
             }
             match rows.last() {
                 Some(row) if names.len() < n_max => last = row.at(0)?,
                 _ => return Ok(names),
+            }
+        }
+    }
+
+    /// The next `n_max` behaviors, by profile and name, that judge by what was learned, after the one at `after`; of one
+    /// profile or of all.
+    ///
+    /// # Errors
+    /// The database does not answer, or holds what cannot be read.
+    pub async fn learned_behaviors(
+        &self,
+        of: Option<&ProfileName>,
+        after: Option<&(ProfileName, BehaviorName)>,
+        n_max: u32,
+    ) -> Result<Vec<(ProfileName, BehaviorName)>, StoreError> {
+        const N_ROWS: u32 = 100;
+        let n_max = usize::try_from(n_max).unwrap_or(usize::MAX);
+        let mut from = after.map(|(profile, _)| profile.to_string()).unwrap_or_default();
+        let mut found = Vec::new();
+        let sql = "SELECT name, behaviors FROM security_profile \
+                   WHERE name >= $1 AND (CAST($2 AS TEXT) IS NULL OR name = $2) ORDER BY name LIMIT $3";
+        loop {
+            let of = of.map(ProfileName::as_str);
+            let rows = self.rows(sql, args![from.as_str(), of, N_ROWS]).await?;
+            for row in &rows {
+                let profile: ProfileName = row.parsed(0)?;
+                let places = learned_of(row)?.into_iter().map(|name| (profile.clone(), name));
+                found.extend(places.filter(|place| after.is_none_or(|after| after < place)));
+            }
+            match rows.last() {
+                // The name after this one in the order of bytes.
+                Some(row) if found.len() < n_max => from = format!("{}\u{1}", row.at::<String>(0)?),
+                _ => {
+                    found.truncate(n_max);
+                    return Ok(found);
+                }
             }
         }
     }
@@ -292,17 +336,30 @@ impl Db {
 }
 
 impl ProfileFilter {
-    fn takes(&self, behaviors: &[Behavior]) -> bool {
-        let judges = |name: &MetricName| {
-            let is_of = |behavior: &Behavior| behavior.metric.as_ref().is_some_and(|m| m.to_string() == name.as_str());
-            behaviors.iter().any(is_of)
-        };
-        let uses = |name: &DimensionName| {
-            let is_of = |behavior: &Behavior| behavior.dimension.as_ref().is_some_and(|d| d.name == *name);
-            behaviors.iter().any(is_of)
-        };
-        self.metric.as_ref().is_none_or(judges) && self.dimension.as_ref().is_none_or(uses)
+    /// Of a row with name, behaviors and extras.
+    fn takes(&self, row: &Row) -> Result<bool, StoreError> {
+        if *self == Self::default() {
+            return Ok(true);
+        }
+        let uses = Uses::of_row(row)?;
+        let judges = |name: &MetricName| uses.metrics.contains(name.as_str());
+        let narrows = |name: &DimensionName| uses.dimensions.contains(name.as_str());
+        Ok(self.metric.as_ref().is_none_or(judges) && self.dimension.as_ref().is_none_or(narrows))
     }
+}
+
+/// The behaviors of a profile's row that judge by what was learned, by name.
+fn learned_of(row: &Row) -> Result<Vec<BehaviorName>, StoreError> {
+    let behaviors = judging::behaviors(&row.at::<String>(1)?)?.into_iter();
+    let mut names: Vec<_> = behaviors
+        .filter(|behavior| {
+            let test = behavior.criteria.as_ref().map(|criteria| &criteria.test);
+            matches!(test, Some(Test::Learned { .. }))
+        })
+        .map(|behavior| behavior.name)
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Holds what judging depends on until the transaction ends, so that rules over several rows hold.

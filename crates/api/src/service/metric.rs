@@ -1,19 +1,27 @@
-//! Custom metrics.
+//! Custom metrics, and values of metrics.
 
 use picket_aws::arn::Resource;
 use picket_aws::wire;
-use picket_model::metric::CustomMetricType;
+use picket_model::metric::{CustomMetricType, Metric};
 use picket_model::name::MetricName;
+use picket_store::custom_metrics::{CustomMetric, NewCustomMetric};
+use picket_store::requests::Request;
+use serde_json::json;
 
+use super::place::BehaviorPlace;
+use super::rules::takes_dimension;
 use crate::error::ApiError;
 use crate::page::Page;
-use crate::state::{Api, Caller};
+use crate::state::{Api, ApiState, Caller};
 
-/// Creates a custom metric; the same again is the same.
+/// Elements of a page of training summaries, when the caller names no number, and at most.
+const N_SUMMARIES: u32 = 10;
+
+/// Creates a custom metric; the same request again, by its token, is the same.
 ///
 /// # Errors
-/// `ResourceAlreadyExistsException` when there is one of that name with other settings; `LimitExceededException` when there
-/// are 100.
+/// `ResourceAlreadyExistsException` when another request made one of that name, however similar; `InvalidRequestException`
+/// when the token was used with other parameters; `LimitExceededException` when there are 100.
 pub async fn create(
     api: Api,
     caller: Caller,
@@ -30,21 +38,36 @@ pub async fn create(
         .parse()
         .map_err(|err| ApiError::invalid(format!("{err}")))?;
     let arn = api.arn(&caller, Resource::Metric(name.clone()));
-    let created = api
-        .db
-        .create_custom_metric(&name, kind, input.display_name.as_deref(), api.now())
-        .await;
-    if let Err(err) = created {
-        let err = ApiError::from(err).about(&name, arn.clone());
-        let found = api.db.custom_metric(&name).await?;
-        if found.is_none_or(|found| (found.kind, found.display_name) != (kind, input.display_name)) {
-            return Err(err);
-        }
-    }
+    let parameters = json!({ "metricType": kind.as_str(), "displayName": input.display_name, "tags": input.tags });
+    let new = NewCustomMetric {
+        name,
+        kind,
+        display_name: input.display_name,
+        request: Request {
+            token: input.client_request_token,
+            parameters: parameters.to_string(),
+        },
+    };
+    let created = api.db.create_custom_metric(&new, api.now()).await;
+    created.map_err(|err| ApiError::from(err).about(&new.name, arn.clone()))?;
     Ok(wire::CreatedCustomMetric {
-        metric_name: name.to_string(),
+        metric_name: new.name.to_string(),
         metric_arn: arn,
     })
+}
+
+/// Changes what people call a custom metric.
+///
+/// # Errors
+/// `ResourceNotFoundException`
+pub async fn update(
+    api: Api,
+    caller: Caller,
+    input: wire::UpdateCustomMetric,
+) -> Result<wire::CustomMetricDescription, ApiError> {
+    let display_name = Some(input.display_name.as_str());
+    let update = api.db.update_custom_metric(&input.metric_name, display_name, api.now());
+    Ok(described(&api, &caller, update.await?))
 }
 
 /// Shows a custom metric.
@@ -58,20 +81,13 @@ pub async fn describe(
 ) -> Result<wire::CustomMetricDescription, ApiError> {
     let found = api.db.custom_metric(&input.metric_name).await?;
     let metric = found.ok_or_else(|| ApiError::not_found("custom metric", &input.metric_name))?;
-    Ok(wire::CustomMetricDescription {
-        metric_name: metric.name.to_string(),
-        metric_arn: api.arn(&caller, Resource::Metric(metric.name)),
-        metric_type: metric.kind.as_str().to_owned(),
-        display_name: metric.display_name,
-        creation_date: metric.created_at.into(),
-        last_modified_date: metric.modified_at.into(),
-    })
+    Ok(described(&api, &caller, metric))
 }
 
 /// Removes a custom metric; one that is not there is removed already.
 ///
 /// # Errors
-/// `InvalidRequestException` while a profile judges it.
+/// `InvalidRequestException` while a profile judges or retains it.
 pub async fn delete(api: Api, _: Caller, input: wire::DeleteCustomMetric) -> Result<wire::Done, ApiError> {
     api.db.delete_custom_metric(&input.metric_name).await?;
     Ok(wire::Done {})
@@ -92,4 +108,89 @@ pub async fn list(api: Api, _: Caller, input: wire::ListCustomMetrics) -> Result
         metric_names: names.iter().map(ToString::to_string).collect(),
         next_token,
     })
+}
+
+/// Lists the values of a metric of one device: none, until values are kept.
+///
+/// # Errors
+/// `ResourceNotFoundException` for a custom metric or a dimension that does not exist; `InvalidRequestException` for an end
+/// before the start, a metric that is none, or a dimension where none can be.
+pub async fn values(api: Api, _: Caller, input: wire::ListMetricValues) -> Result<wire::MetricValues, ApiError> {
+    // Nobody ever got a token from here.
+    let _page: Page<u64> = Page::of("ListMetricValues", input.next_token.as_deref(), input.max_results)?;
+    if input.end_time < input.start_time {
+        return Err(ApiError::invalid("endTime is before startTime, expected it after"));
+    }
+    let metric: Metric = input
+        .metric_name
+        .parse()
+        .map_err(|err| ApiError::invalid(format!("metricName: {err}")))?;
+    if let Metric::Custom(name) = &metric
+        && api.db.custom_metric(name).await?.is_none()
+    {
+        return Err(ApiError::not_found("custom metric", name));
+    }
+    match input.dimension_name {
+        Some(_) if !takes_dimension(&metric) => {
+            return Err(ApiError::invalid(format!(
+                "dimensionName is given, but metric {metric} does not support dimensions"
+            )));
+        }
+        Some(name) if api.db.dimension(&name).await?.is_none() => {
+            return Err(ApiError::not_found("dimension", name));
+        }
+        None if input.dimension_value_operator.is_some() => {
+            return Err(ApiError::invalid(
+                "dimensionValueOperator is given without dimensionName, expected both",
+            ));
+        }
+        _ => {}
+    }
+    Ok(wire::MetricValues::default())
+}
+
+/// Says how far the learning of each behavior's baseline is: nothing is learned yet.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the profile.
+pub async fn training(
+    api: Api,
+    _: Caller,
+    input: wire::GetBehaviorModelTrainingSummaries,
+) -> Result<wire::BehaviorModelTrainingSummaries, ApiError> {
+    let list = "GetBehaviorModelTrainingSummaries";
+    let n = Some(input.max_results.unwrap_or(N_SUMMARIES));
+    let page: Page<BehaviorPlace> = Page::of(list, input.next_token.as_deref(), n)?;
+    let profile = input.security_profile_name.as_ref();
+    if let Some(name) = profile
+        && api.db.profile(name).await?.is_none()
+    {
+        return Err(ApiError::not_found("security profile", name));
+    }
+    let after = page.after.as_ref().map(|place| &place.0);
+    let read = api.db.learned_behaviors(profile, after, page.n_read()).await?;
+    let (places, next_token) = page.cut(read, |place| BehaviorPlace(place.clone()));
+    let summaries = places
+        .into_iter()
+        .map(|(profile, behavior)| wire::BehaviorModelTrainingSummary {
+            security_profile_name: profile.to_string(),
+            behavior_name: behavior.to_string(),
+            model_status: "PENDING_BUILD".to_owned(),
+            datapoints_collection_percentage: 0.0,
+        });
+    Ok(wire::BehaviorModelTrainingSummaries {
+        summaries: summaries.collect(),
+        next_token,
+    })
+}
+
+fn described(api: &ApiState, caller: &Caller, metric: CustomMetric) -> wire::CustomMetricDescription {
+    wire::CustomMetricDescription {
+        metric_name: metric.name.to_string(),
+        metric_arn: api.arn(caller, Resource::Metric(metric.name)),
+        metric_type: metric.kind.as_str().to_owned(),
+        display_name: metric.display_name,
+        creation_date: metric.created_at.into(),
+        last_modified_date: metric.modified_at.into(),
+    }
 }

@@ -2,8 +2,10 @@
 //!
 //! A change is told to live sessions after its transaction and before the answer.
 
+pub mod audit;
 pub mod certificate;
 pub mod data;
+pub mod dimension;
 pub mod endpoint;
 pub mod group;
 pub mod key;
@@ -12,5 +14,6 @@ mod place;
 pub mod policy;
 pub mod profile;
 pub mod response;
+mod rules;
 pub mod thing;
 pub mod violation;

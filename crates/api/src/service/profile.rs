@@ -1,27 +1,19 @@
 //! Security profiles and what they are attached to.
 
-use std::collections::BTreeMap;
-
 use picket_aws::arn::{Arn, Resource};
 use picket_aws::wire;
 use picket_aws::wire::picket;
-use picket_model::behavior::{Behavior, wire as behavior_wire};
-use picket_model::metric::CustomMetricType;
-use picket_model::name::{MetricName, ProfileName};
-use picket_model::profile::{BadBehaviors, Behaviors, Target, lint};
+use picket_model::behavior::wire as behavior_wire;
+use picket_model::name::ProfileName;
+use picket_model::profile::{Behaviors, Target};
 use picket_store::profiles::{NewProfile, Profile, ProfileFilter, ProfileUpdate};
 use serde_json::{Map, Value};
 
 use super::place::ProfilePlace;
+use super::rules::{ALERT_TARGETS, EXPORT_CONFIG, Known, METRICS_TO_RETAIN, METRICS_TO_RETAIN_V2, refusal, warnings};
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
-
-/// Members of a profile that judging does not read; they are stored and shown as they were written.
-const ALERT_TARGETS: &str = "alertTargets";
-const METRICS_TO_RETAIN: &str = "additionalMetricsToRetain";
-const METRICS_TO_RETAIN_V2: &str = "additionalMetricsToRetainV2";
-const EXPORT_CONFIG: &str = "metricsExportConfig";
 
 /// Creates a profile, attached to nothing.
 ///
@@ -32,15 +24,16 @@ pub async fn create(
     caller: Caller,
     input: wire::CreateSecurityProfile,
 ) -> Result<wire::CreatedSecurityProfile, ApiError> {
-    let behaviors = parsed(&api, input.behaviors.unwrap_or_default())
-        .await?
+    let known = Known::read(&api).await?;
+    let behaviors = known
+        .behaviors(input.behaviors.unwrap_or_default())
         .map_err(|broken| refusal(&broken))?;
     let mut extras = Map::new();
     put(&mut extras, ALERT_TARGETS, input.alert_targets);
     put(&mut extras, METRICS_TO_RETAIN, input.additional_metrics_to_retain);
     put(&mut extras, METRICS_TO_RETAIN_V2, input.additional_metrics_to_retain_v2);
     put(&mut extras, EXPORT_CONFIG, input.metrics_export_config);
-    check_export(&behaviors, &extras)?;
+    known.check_extras(behaviors.as_slice(), &extras)?;
     let warnings = warnings(behaviors.as_slice());
     let arn = api.arn(&caller, Resource::Profile(input.security_profile_name.clone()));
     let new = NewProfile {
@@ -69,6 +62,7 @@ pub async fn update(
     input: wire::UpdateSecurityProfile,
 ) -> Result<wire::SecurityProfileDescription, ApiError> {
     let found = existing(&api, &input.security_profile_name).await?;
+    let known = Known::read(&api).await?;
     let deletes = |flag: Option<bool>| flag.unwrap_or_default();
     let written = replaced(
         "behaviors",
@@ -80,7 +74,7 @@ pub async fn update(
         None => None,
         Some(written) => {
             let written = written.unwrap_or_default();
-            Some(parsed(&api, written).await?.map_err(|broken| refusal(&broken))?)
+            Some(known.behaviors(written).map_err(|broken| refusal(&broken))?)
         }
     };
     let mut extras = extras_of(&found)?;
@@ -120,7 +114,7 @@ pub async fn update(
     let exporting = behaviors
         .as_ref()
         .map_or(found.behaviors.as_slice(), Behaviors::as_slice);
-    check_export_of(exporting, &extras)?;
+    known.check_extras(exporting, &extras)?;
     let update = ProfileUpdate {
         description: input.security_profile_description,
         behaviors,
@@ -281,7 +275,7 @@ pub async fn check_behaviors(
     _: Caller,
     input: wire::ValidateSecurityProfileBehaviors,
 ) -> Result<wire::Validation, ApiError> {
-    Ok(match parsed(&api, input.behaviors).await? {
+    Ok(match Known::read(&api).await?.behaviors(input.behaviors) {
         Ok(behaviors) => wire::Validation {
             valid: true,
             validation_errors: Vec::new(),
@@ -289,7 +283,8 @@ pub async fn check_behaviors(
         },
         Err(broken) => wire::Validation {
             valid: false,
-            validation_errors: messages(&broken)
+            validation_errors: broken
+                .into_iter()
                 .map(|error_message| wire::ValidationError { error_message })
                 .collect(),
             picket_warnings: Vec::new(),
@@ -302,58 +297,11 @@ pub async fn check_behaviors(
 /// # Errors
 /// `InvalidRequestException` for a malformed behavior.
 pub async fn lint_behaviors(api: Api, _: Caller, input: picket::LintBehaviors) -> Result<picket::Lint, ApiError> {
-    let behaviors = parsed(&api, input.behaviors)
-        .await?
-        .map_err(|broken| refusal(&broken))?;
+    let known = Known::read(&api).await?;
+    let behaviors = known.behaviors(input.behaviors).map_err(|broken| refusal(&broken))?;
     Ok(picket::Lint {
         warnings: warnings(behaviors.as_slice()),
     })
-}
-
-async fn parsed(
-    api: &ApiState,
-    written: Vec<behavior_wire::Behavior>,
-) -> Result<Result<Behaviors, Vec<BadBehaviors>>, ApiError> {
-    let metrics = api.db.custom_metrics().await?;
-    let types: BTreeMap<MetricName, CustomMetricType> =
-        metrics.into_iter().map(|metric| (metric.name, metric.kind)).collect();
-    Ok(Behaviors::parse(written, &|name| types.get(name).copied()))
-}
-
-fn messages(broken: &[BadBehaviors]) -> impl Iterator<Item = String> {
-    broken.iter().map(|bad| bad.to_string().chars().take(2048).collect())
-}
-
-fn refusal(broken: &[BadBehaviors]) -> ApiError {
-    ApiError::invalid(messages(broken).collect::<Vec<_>>().join("; "))
-}
-
-/// What is accepted, and may still not be what was meant.
-fn warnings(behaviors: &[Behavior]) -> Vec<String> {
-    let of_one = |behavior: &Behavior| {
-        let name = behavior.name.clone();
-        let not_judged = behavior.not_judged().into_iter();
-        lint::lint(behavior)
-            .into_iter()
-            .chain(not_judged)
-            .map(move |text| format!("Behavior {name}: {text}"))
-    };
-    behaviors.iter().flat_map(of_one).collect()
-}
-
-fn check_export(behaviors: &Behaviors, extras: &Map<String, Value>) -> Result<(), ApiError> {
-    check_export_of(behaviors.as_slice(), extras)
-}
-
-fn check_export_of(behaviors: &[Behavior], extras: &Map<String, Value>) -> Result<(), ApiError> {
-    let exporting = behaviors.iter().find(|behavior| behavior.export_metric == Some(true));
-    match exporting {
-        Some(behavior) if !extras.contains_key(EXPORT_CONFIG) => Err(ApiError::invalid(format!(
-            "Behavior {} is malformed. exportMetric is true, expected the security profile to have metricsExportConfig",
-            behavior.name
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// `None`: leave it. `Some(None)`: remove it. `Some(Some(new))`: replace it.

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use picket_model::time::Timestamp;
 use serde_json::{Map, Value};
 
-use super::{BadInput, bad, parse_timestamp};
+use super::{BadInput, bad, parse_timestamp, timestamp_of_secs};
 
 /// The members of a request, right by their shapes.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,10 +84,13 @@ typed_by_parsing!(
     picket_model::name::BehaviorName,
     picket_model::name::CertificateId,
     picket_model::name::DeviceName,
+    picket_model::name::DimensionName,
     picket_model::name::MetricName,
+    picket_model::name::MitigationActionName,
     picket_model::name::PolicyName,
     picket_model::name::ProfileName,
     picket_model::name::ResponseName,
+    picket_model::name::TaskId,
     picket_model::name::ThingGroupName,
     picket_model::name::ThingName,
     picket_model::violation::ViolationId,
@@ -127,9 +130,10 @@ impl<T: Typed> Typed for Vec<T> {
 
 impl Typed for Timestamp {
     fn from_value(value: Value) -> Result<Self, String> {
-        value
-            .as_str()
-            .and_then(parse_timestamp)
-            .ok_or_else(|| "Member must be a time".to_owned())
+        match &value {
+            Value::Number(secs) => timestamp_of_secs(secs),
+            value => value.as_str().and_then(parse_timestamp),
+        }
+        .ok_or_else(|| "Member must be a time".to_owned())
     }
 }

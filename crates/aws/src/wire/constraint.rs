@@ -138,7 +138,6 @@ const TAG_KEY: Shape = text(
     },
 );
 
-/// A behavior's criteria are checked by the noun, which says what is wrong in AWS's words.
 pub(super) const BEHAVIORS: Shape = Shape::List {
     of: &BEHAVIOR,
     len_min: 0,
@@ -149,14 +148,91 @@ const BEHAVIOR_MEMBERS: &[Member] = &[
     member!(String, body "name", NAME),
     member!(Option<String>, body "metric", text(0, 1024, &ANY)),
     member!(Option<String>, body "metricDimension", METRIC_DIMENSION),
-    member!(Option<String>, body "criteria", Shape::Object),
+    member!(Option<String>, body "criteria", CRITERIA),
     member!(Option<bool>, body "suppressAlerts", BOOLEAN),
     member!(Option<bool>, body "exportMetric", BOOLEAN),
 ];
+/// What members mean together is for the noun to say. So are the ranges of the two counts of datapoints: AWS lets them
+/// through here, and says in words of its own what is wrong, also where the answer to wrong behaviors is no error.
+const CRITERIA: Shape = Shape::Structure(&[
+    member!(Option<String>, body "comparisonOperator", Shape::Choice(&[
+        "less-than",
+        "less-than-equals",
+        "greater-than",
+        "greater-than-equals",
+        "in-cidr-set",
+        "not-in-cidr-set",
+        "in-port-set",
+        "not-in-port-set",
+        "in-set",
+        "not-in-set",
+    ])),
+    member!(Option<String>, body "value", METRIC_VALUE),
+    member!(Option<i64>, body "durationSeconds", WHOLE_NUMBER),
+    member!(Option<i64>, body "consecutiveDatapointsToAlarm", WHOLE_NUMBER),
+    member!(Option<i64>, body "consecutiveDatapointsToClear", WHOLE_NUMBER),
+    member!(Option<String>, body "statisticalThreshold", Shape::Structure(&[
+        member!(Option<String>, body "statistic", text(0, 16, &STATISTIC)),
+    ])),
+    member!(Option<String>, body "mlDetectionConfig", Shape::Structure(&[
+        member!(String, body "confidenceLevel", Shape::Choice(&["LOW", "MEDIUM", "HIGH"])),
+    ])),
+]);
+const METRIC_VALUE: Shape = Shape::Structure(&[
+    member!(Option<i64>, body "count", Shape::Integer { min: 0, max: i64::MAX }),
+    member!(Option<String>, body "cidrs", list(&text(2, 43, &CIDR))),
+    member!(Option<String>, body "ports", list(&Shape::Integer { min: 0, max: 65_535 })),
+    member!(Option<String>, body "number", Shape::Double),
+    member!(Option<String>, body "numbers", list(&Shape::Double)),
+    member!(Option<String>, body "strings", list(&text(0, 65_536, &ANY))),
+]);
+const CIDR: Pattern = Pattern {
+    expression: "[a-fA-F0-9:\\.\\/]+",
+    fits: |text| text.chars().all(|c| c.is_ascii_hexdigit() || ":./".contains(c)),
+};
+const STATISTIC: Pattern = Pattern {
+    expression: "(p0|p0\\.1|p0\\.01|p1|p10|p50|p90|p99|p99\\.9|p99\\.99|p100)",
+    fits: |text| text.parse::<picket_model::behavior::Statistic>().is_ok(),
+};
+/// The service model's `integer`.
+const WHOLE_NUMBER: Shape = Shape::Integer {
+    min: i32::MIN as i64,
+    max: i32::MAX as i64,
+};
+
+/// A list whose length the service model does not bound: what it is for does, and so does the size of a body.
+pub(super) const fn list(of: &'static Shape) -> Shape {
+    Shape::List {
+        of,
+        len_min: 0,
+        len_max: usize::MAX,
+    }
+}
+
 pub(super) const METRIC_DIMENSION: Shape = Shape::Structure(&[
     member!(String, body "dimensionName", NAME),
-    member!(Option<String>, body "operator", Shape::Choice(&["IN", "NOT_IN"])),
+    member!(Option<String>, body "operator", DIMENSION_OPERATOR),
 ]);
+
+pub(super) const DIMENSION_OPERATOR: Shape = Shape::Choice(&["IN", "NOT_IN"]);
+
+/// What makes a repeated request the same one.
+pub(super) const CLIENT_REQUEST_TOKEN: Shape = text(
+    1,
+    64,
+    &Pattern {
+        expression: "^[a-zA-Z0-9-_]+$",
+        ..TASK_CHARS
+    },
+);
+/// Names of mitigation actions.
+pub(super) const ACTION_NAME: Shape = text(0, 128, &TASK_CHARS);
+/// Ids of mitigation tasks and findings, names of audits.
+pub(super) const TASK_ID: Shape = text(1, 128, &TASK_CHARS);
+const TASK_CHARS: Pattern = Pattern {
+    expression: "[a-zA-Z0-9_-]+",
+    fits: |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)),
+};
 
 /// `[\s\S]*`
 pub(super) const ANY: Pattern = Pattern {

@@ -3,11 +3,14 @@
 //! Names, places and constraints are those of the AWS IoT service model (2015-05-28). Members that are not set are absent
 //! from answers. What AWS lacks is in [`picket`].
 
+mod audit;
 mod certificate;
 mod constraint;
 pub mod data;
+mod dimension;
 mod group;
 mod metric;
+mod mitigation;
 pub mod picket;
 mod policy;
 mod profile;
@@ -17,9 +20,12 @@ mod violation;
 use picket_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use audit::*;
 pub use certificate::*;
+pub use dimension::*;
 pub use group::*;
 pub use metric::*;
+pub use mitigation::*;
 pub use policy::*;
 pub use profile::*;
 pub use thing::*;

@@ -44,16 +44,6 @@ impl Typed for Behavior {
     }
 }
 
-impl Typed for DimensionName {
-    fn from_value(value: Value) -> Result<Self, String> {
-        value
-            .as_str()
-            .unwrap_or_default()
-            .parse()
-            .map_err(|err: picket_model::name::BadName| err.to_string())
-    }
-}
-
 operations! {
     /// Creates a profile.
     CreateSecurityProfile: "POST" "/security-profiles/{securityProfileName}" {

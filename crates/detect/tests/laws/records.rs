@@ -184,6 +184,7 @@ pub(crate) fn config(revision: u64, number: u8) -> JudgingConfig {
             profile("Volumes", volumes, targets),
         ],
         custom_metrics: [("temperature".parse().unwrap(), kind)].into(),
+        dimensions: [].into(),
     }
 }
 

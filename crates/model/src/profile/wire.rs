@@ -14,6 +14,9 @@ pub(super) struct Config {
     revision: u64,
     profiles: Vec<Profile>,
     custom_metrics: BTreeMap<String, String>,
+    // Absent where it was written before there were dimensions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    dimensions: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,6 +41,11 @@ impl From<&JudgingConfig> for Config {
             revision: config.revision,
             profiles: config.profiles.iter().map(profile).collect(),
             custom_metrics: config.custom_metrics.iter().map(custom_metric).collect(),
+            dimensions: config
+                .dimensions
+                .iter()
+                .map(|(name, filters)| (name.to_string(), filters.clone()))
+                .collect(),
         }
     }
 }
@@ -51,6 +59,11 @@ impl TryFrom<Config> for JudgingConfig {
             .into_iter()
             .map(|(name, kind)| Ok((name.parse().map_err(bad)?, kind.parse().map_err(bad)?)))
             .collect::<Result<_, BadJudgingConfig>>()?;
+        let dimensions = written
+            .dimensions
+            .into_iter()
+            .map(|(name, filters)| Ok((name.parse().map_err(bad)?, filters)))
+            .collect::<Result<_, BadJudgingConfig>>()?;
         Ok(Self {
             revision: written.revision,
             profiles: written
@@ -59,6 +72,7 @@ impl TryFrom<Config> for JudgingConfig {
                 .map(TryFrom::try_from)
                 .collect::<Result<_, _>>()?,
             custom_metrics,
+            dimensions,
         })
     }
 }

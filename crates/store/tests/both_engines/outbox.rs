@@ -6,6 +6,7 @@ use picket_store::{Db, OutboxItem};
 
 use crate::effects::{raised, write};
 use crate::engines::on_each;
+use crate::profiles::metric;
 
 #[tokio::test]
 async fn cursors_only_go_on_and_decide_what_is_kept() {
@@ -42,10 +43,9 @@ async fn transactions_at_the_same_time_leave_no_gaps() {
                 let db = db.clone();
                 tokio::spawn(async move {
                     for n in 0..10 {
-                        let name = format!("m{writer}-{n}").parse().unwrap();
-                        let kind = picket_model::metric::CustomMetricType::Number;
                         let at = picket_model::time::Timestamp::from_millis(1);
-                        db.create_custom_metric(&name, kind, None, at).await.unwrap();
+                        let metric = metric(&format!("m{writer}-{n}"), None);
+                        db.create_custom_metric(&metric, at).await.unwrap();
                     }
                 })
             })
@@ -73,11 +73,10 @@ async fn transactions_at_the_same_time_leave_no_gaps() {
 async fn a_commit_whose_caller_went_away_is_told_of_all_the_same() {
     on_each(async |db: Db| {
         let signal = db.outbox_signal();
-        let kind = picket_model::metric::CustomMetricType::Number;
         let at = picket_model::time::Timestamp::from_millis(1);
         let mut n_made = 0;
         for n in 0..120_u16 {
-            let name = format!("m{n}").parse().unwrap();
+            let metric = metric(&format!("m{n}"), None);
             let reads = async {
                 for _ in 0..n % 40 {
                     db.cursor("pipeline").await.unwrap();
@@ -86,7 +85,7 @@ async fn a_commit_whose_caller_went_away_is_told_of_all_the_same() {
             tokio::select! {
                 biased;
                 () = reads => {}
-                _ = db.create_custom_metric(&name, kind, None, at) => {}
+                _ = db.create_custom_metric(&metric, at) => {}
             }
             // Takes its turn after what may still be going on.
             db.move_cursor("stranger", 1).await.unwrap();

@@ -3,8 +3,10 @@
 use picket_model::metric::CustomMetricType;
 use picket_model::profile::{Behaviors, Target};
 use picket_model::time::Timestamp;
+use picket_store::custom_metrics::NewCustomMetric;
 use picket_store::profiles::{NewProfile, ProfileFilter, ProfileUpdate};
 use picket_store::registry::{Attributes, NewGroup};
+use picket_store::requests::Request;
 use picket_store::{Db, OutboxItem, StoreError};
 
 use crate::engines::on_each;
@@ -29,6 +31,18 @@ fn quiet() -> NewProfile {
     }
 }
 
+pub(crate) fn metric(name: &str, display_name: Option<&str>) -> NewCustomMetric {
+    NewCustomMetric {
+        name: name.parse().unwrap(),
+        kind: CustomMetricType::Number,
+        display_name: display_name.map(str::to_owned),
+        request: Request {
+            token: name.to_owned(),
+            parameters: String::new(),
+        },
+    }
+}
+
 async fn revision(db: &Db) -> u64 {
     db.judging_revision().await.unwrap()
 }
@@ -49,9 +63,7 @@ async fn each_change_of_what_is_judged_is_a_revision() {
         update_words_and_rules(&db).await;
         db.attach_profile(&name, &Target::AllThings, AT).await.unwrap();
         db.attach_profile(&name, &Target::AllThings, AT).await.unwrap();
-        db.create_custom_metric(&"batt".parse().unwrap(), CustomMetricType::Number, None, AT)
-            .await
-            .unwrap();
+        assert!(db.create_custom_metric(&metric("batt", None), AT).await.unwrap());
         assert_eq!(revision(&db).await, 4);
         let config = db.judging_config(4).await.unwrap().unwrap();
         assert_eq!(
@@ -181,10 +193,20 @@ async fn targets_are_groups_that_exist_and_five_profiles_at_most() {
 #[tokio::test]
 async fn a_custom_metric_that_is_judged_stays() {
     on_each(async |db: Db| {
-        let metric = "batt".parse().unwrap();
-        db.create_custom_metric(&metric, CustomMetricType::Number, Some("Battery"), AT).await.unwrap();
-        let again = db.create_custom_metric(&metric, CustomMetricType::Number, None, AT).await;
-        assert!(matches!(again, Err(StoreError::Exists { .. })));
+        let new = metric("batt", Some("Battery"));
+        assert!(db.create_custom_metric(&new, AT).await.unwrap());
+        assert!(!db.create_custom_metric(&new, LATER).await.unwrap(), "the same request");
+        for (token, parameters, name, expected) in [
+            ("batt", "other", "batt", "other parameters"),
+            ("other", "", "batt", "exists already"),
+            ("batt", "", "volt", "other parameters"),
+        ] {
+            let mut other = metric(name, None);
+            other.request = Request { token: token.to_owned(), parameters: parameters.to_owned() };
+            let refused = db.create_custom_metric(&other, AT).await.unwrap_err().to_string();
+            assert!(refused.contains(expected), "{token} {parameters} {name}: {refused}");
+        }
+        let metric = new.name;
         let new = NewProfile {
             behaviors: behaviors(
                 r#"[{"name":"B","metric":"batt","criteria":{"comparisonOperator":"greater-than","value":{"number":9.5}}}]"#,

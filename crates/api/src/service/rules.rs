@@ -1,0 +1,158 @@
+//! The rules of security profiles that are about more than one value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use picket_model::behavior::{Behavior, wire};
+use picket_model::metric::{CustomMetricType, Metric};
+use picket_model::name::{DimensionName, MetricName};
+use picket_model::profile::{Behaviors, lint};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::ApiError;
+use crate::state::ApiState;
+
+/// Members of a profile that judging does not read; they are stored and shown as they were written.
+pub(super) const ALERT_TARGETS: &str = "alertTargets";
+pub(super) const METRICS_TO_RETAIN: &str = "additionalMetricsToRetain";
+pub(super) const METRICS_TO_RETAIN_V2: &str = "additionalMetricsToRetainV2";
+pub(super) const EXPORT_CONFIG: &str = "metricsExportConfig";
+
+/// The most characters of a message about a behavior.
+const MESSAGE_LEN_MAX: usize = 2048;
+
+/// What profiles can refer to.
+pub(super) struct Known {
+    metrics: BTreeMap<MetricName, CustomMetricType>,
+    dimensions: BTreeSet<DimensionName>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Retained {
+    metric: String,
+    metric_dimension: Option<wire::MetricDimension>,
+    export_metric: Option<bool>,
+}
+
+impl Known {
+    pub(super) async fn read(api: &ApiState) -> Result<Self, ApiError> {
+        let metrics = api.db.custom_metrics().await?.into_iter();
+        let dimensions = api.db.dimensions().await?.into_iter();
+        Ok(Self {
+            metrics: metrics.map(|metric| (metric.name, metric.kind)).collect(),
+            dimensions: dimensions.map(|dimension| dimension.name).collect(),
+        })
+    }
+
+    /// The behaviors, or all that is wrong with them.
+    pub(super) fn behaviors(&self, written: Vec<wire::Behavior>) -> Result<Behaviors, Vec<String>> {
+        let parsed = Behaviors::parse(written, &|name| self.metrics.get(name).copied());
+        let behaviors =
+            parsed.map_err(|broken| broken.iter().map(|bad| shortened(&bad.to_string())).collect::<Vec<_>>())?;
+        let missing: Vec<String> = behaviors
+            .as_slice()
+            .iter()
+            .filter_map(|behavior| {
+                let dimension = &behavior.dimension.as_ref()?.name;
+                let is_known = self.dimensions.contains(dimension);
+                (!is_known).then(|| malformed(behavior, format_args!("dimension {dimension} does not exist")))
+            })
+            .collect();
+        if missing.is_empty() {
+            Ok(behaviors)
+        } else {
+            Err(missing)
+        }
+    }
+
+    /// Checks the metrics that a profile retains beside those that it judges, and that it says where exported values go.
+    pub(super) fn check_extras(&self, behaviors: &[Behavior], extras: &Map<String, Value>) -> Result<(), ApiError> {
+        let exports = extras.contains_key(EXPORT_CONFIG);
+        if let Some(behavior) = behaviors.iter().find(|behavior| behavior.export_metric == Some(true))
+            && !exports
+        {
+            let reason = "exportMetric is true, expected the security profile to have metricsExportConfig";
+            return Err(ApiError::invalid(malformed(behavior, format_args!("{reason}"))));
+        }
+        for name in members(extras, METRICS_TO_RETAIN) {
+            let name = name.as_str().unwrap_or_default();
+            self.metric(METRICS_TO_RETAIN, name)?;
+        }
+        for written in members(extras, METRICS_TO_RETAIN_V2) {
+            let retained: Retained = serde_json::from_value(written.clone()).map_err(ApiError::internal)?;
+            let metric = self.metric(METRICS_TO_RETAIN_V2, &retained.metric)?;
+            if retained.export_metric == Some(true) && !exports {
+                return Err(ApiError::invalid(format!(
+                    "{METRICS_TO_RETAIN_V2}: exportMetric of {metric} is true, expected the security profile to have \
+                     metricsExportConfig"
+                )));
+            }
+            if let Some(dimension) = retained.metric_dimension {
+                self.check_dimension(&metric, &dimension.dimension_name)
+                    .map_err(|reason| ApiError::invalid(format!("{METRICS_TO_RETAIN_V2}: {reason}")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn metric(&self, member: &str, name: &str) -> Result<Metric, ApiError> {
+        let reason = match name.parse::<Metric>() {
+            Ok(Metric::Custom(name)) if !self.metrics.contains_key(&name) => {
+                format!("metric {name} is none of AWS's and no custom metric of that name exists")
+            }
+            Ok(metric) => return Ok(metric),
+            Err(err) => err.to_string(),
+        };
+        Err(ApiError::invalid(format!("{member}: {reason}")))
+    }
+
+    fn check_dimension(&self, metric: &Metric, name: &str) -> Result<(), String> {
+        if !takes_dimension(metric) {
+            return Err(format!("metric {metric} does not support metricDimension"));
+        }
+        let is_known = name
+            .parse()
+            .is_ok_and(|name| self.dimensions.contains::<DimensionName>(&name));
+        if is_known {
+            Ok(())
+        } else {
+            Err(format!("dimension {name} does not exist"))
+        }
+    }
+}
+
+/// Whether a dimension may narrow the metric.
+pub(super) fn takes_dimension(metric: &Metric) -> bool {
+    matches!(metric, Metric::Broker(metric) if metric.takes_dimension())
+}
+
+/// The behaviors are refused because of all this.
+pub(super) fn refusal(broken: &[String]) -> ApiError {
+    ApiError::invalid(broken.join("; "))
+}
+
+/// What is accepted, and may still not be what was meant.
+pub(super) fn warnings(behaviors: &[Behavior]) -> Vec<String> {
+    let of_one = |behavior: &Behavior| {
+        let name = behavior.name.clone();
+        let not_judged = behavior.not_judged().into_iter();
+        lint::lint(behavior)
+            .into_iter()
+            .chain(not_judged)
+            .map(move |text| format!("Behavior {name}: {text}"))
+    };
+    behaviors.iter().flat_map(of_one).collect()
+}
+
+fn members<'a>(extras: &'a Map<String, Value>, member: &str) -> impl Iterator<Item = &'a Value> {
+    extras.get(member).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn malformed(behavior: &Behavior, reason: std::fmt::Arguments<'_>) -> String {
+    shortened(&format!("Behavior {} is malformed. {reason}", behavior.name))
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(MESSAGE_LEN_MAX).collect()
+}

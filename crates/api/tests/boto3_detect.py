@@ -1,0 +1,265 @@
+"""Walks custom metrics, dimensions, profiles and audits with boto3: what is allowed, and every rule that is not."""
+
+from datetime import datetime, timedelta, timezone
+
+import boto3
+from botocore.exceptions import ClientError
+
+iot = boto3.client("iot")
+ACCOUNT = "arn:aws:iot:eu-central-1:123456789012"
+ROLE = "arn:aws:iam::123456789012:role/r"
+NOW = datetime.now(timezone.utc)
+
+
+def refused(code, status, part, operation, **members):
+    """The call is refused with this error, status and text."""
+    try:
+        operation(**members)
+    except ClientError as err:
+        found = (err.response["Error"]["Code"], err.response["ResponseMetadata"]["HTTPStatusCode"])
+        assert found == (code, status), (found, err)
+        assert part in str(err), err
+        return err.response
+    raise AssertionError(f"{operation} was not refused: {members}")
+
+
+def invalid(part, operation, **members):
+    return refused("InvalidRequestException", 400, part, operation, **members)
+
+
+def pages(operation, result, **members):
+    return [item for page in iot.get_paginator(operation).paginate(**members) for item in page[result]]
+
+
+def metrics():
+    cpu = {"metricName": "cpu", "metricType": "number", "displayName": "CPU load"}
+    created = iot.create_custom_metric(clientRequestToken="m1", **cpu)
+    assert created == iot.create_custom_metric(clientRequestToken="m1", **cpu) | {"ResponseMetadata": created["ResponseMetadata"]}
+    exists = refused("ResourceAlreadyExistsException", 409, "cpu", iot.create_custom_metric, clientRequestToken="m2", **cpu)
+    assert exists["resourceArn"] == f"{ACCOUNT}:custommetric/cpu" and exists["resourceId"] == "cpu", exists
+    invalid("other parameters", iot.create_custom_metric, metricName="ram", metricType="number", clientRequestToken="m1")
+    invalid("pattern", iot.create_custom_metric, metricName="ram", metricType="number", clientRequestToken="m 1")
+    updated = iot.update_custom_metric(metricName="cpu", displayName="Processor")
+    assert updated["displayName"] == "Processor" and updated["metricType"] == "number", updated
+    assert updated["lastModifiedDate"] >= updated["creationDate"], updated
+    iot.create_custom_metric(clientRequestToken="m1", **cpu)
+    assert iot.describe_custom_metric(metricName="cpu")["displayName"] == "Processor"
+    refused("ResourceNotFoundException", 404, "ram", iot.update_custom_metric, metricName="ram", displayName="x")
+    invalid("128", iot.update_custom_metric, metricName="cpu", displayName="x" * 129)
+
+
+def dimensions():
+    admin = {"name": "admin", "type": "TOPIC_FILTER", "stringValues": ["admin/#", "${iot:ClientId}/up"]}
+    created = iot.create_dimension(clientRequestToken="d1", **admin)
+    assert created["arn"] == f"{ACCOUNT}:dimension/admin" and created["name"] == "admin", created
+    iot.create_dimension(clientRequestToken="d1", **admin)
+    refused("ResourceAlreadyExistsException", 409, "admin", iot.create_dimension, clientRequestToken="d2", **admin)
+    invalid("other parameters", iot.create_dimension, clientRequestToken="d1", **admin | {"stringValues": ["x"]})
+    invalid("other parameters", iot.create_dimension, clientRequestToken="d1", **admin | {"name": "other"})
+    invalid("enum value set", iot.create_dimension, clientRequestToken="d3", **admin | {"type": "TOPIC"})
+    invalid("stringValues.2.member", iot.create_dimension, clientRequestToken="d3", **admin | {"stringValues": ["a", "a/#/b"]})
+    invalid("less than or equal to 256", iot.create_dimension, clientRequestToken="d3", **admin | {"stringValues": ["a" * 257]})
+    described = iot.describe_dimension(name="admin")
+    assert described["type"] == "TOPIC_FILTER" and described["stringValues"] == admin["stringValues"], described
+    updated = iot.update_dimension(name="admin", stringValues=["admin/+"])
+    assert updated["stringValues"] == ["admin/+"] and updated["arn"] == created["arn"], updated
+    for n in range(9):
+        iot.create_dimension(name=f"d-{n}", type="TOPIC_FILTER", stringValues=["x"], clientRequestToken=f"n{n}")
+    refused("LimitExceededException", 410, "10", iot.create_dimension, clientRequestToken="d9", **admin | {"name": "eleventh"})
+    assert pages("list_dimensions", "dimensionNames", PaginationConfig={"PageSize": 3}) == ["admin"] + [f"d-{n}" for n in range(9)]
+    for n in range(9):
+        iot.delete_dimension(name=f"d-{n}")
+    iot.delete_dimension(name="never-was")
+    refused("ResourceNotFoundException", 404, "d-1", iot.describe_dimension, name="d-1")
+    refused("ResourceNotFoundException", 404, "d-1", iot.update_dimension, name="d-1", stringValues=["x"])
+
+
+def behavior(metric="aws:all-bytes-out", operator="less-than", duration=300, dimension=None, **criteria):
+    written = {"comparisonOperator": operator, "durationSeconds": duration, **criteria}
+    if "value" not in criteria and "statisticalThreshold" not in criteria and "mlDetectionConfig" not in criteria:
+        written["value"] = {"count": 1}
+    made = {"name": "b", "metric": metric, "criteria": {key: value for key, value in written.items() if value is not None}}
+    return made | ({"metricDimension": {"dimensionName": dimension}} if dimension else {})
+
+
+SENT = "aws:num-messages-sent"
+ADDRESS = "aws:source-ip-address"
+PORTS = "aws:listening-tcp-ports"
+LEARNED = {"operator": None, "duration": None, "mlDetectionConfig": {"confidenceLevel": "LOW"}}
+MEDIAN = {"statisticalThreshold": {"statistic": "p50"}}
+# Behaviors that break one rule each, and a part of what is said about it.
+BROKEN = [
+    (behavior("aws:made-up"), "none of AWS"),
+    (behavior("ram"), "no custom metric of that name"),
+    (behavior(operator="in-set"), "comparisonOperator"),
+    (behavior(operator="is"), "enum value set"),
+    (behavior(duration=None), "requires criteria's duration field to be set"),
+    (behavior(duration=301), "durationSeconds 301 should be one of"),
+    (behavior(PORTS, "in-port-set", value={"ports": [1]}), "does not allow criteria's duration"),
+    (behavior(PORTS, "in-port-set", None, value={"ports": [65536]}), "65535"),
+    (behavior(PORTS, "in-port-set", None, value={"ports": []}), "should not be empty"),
+    (behavior(PORTS, "in-port-set", None, value={"cidrs": ["::/0"]}), "requires value.ports"),
+    (behavior(ADDRESS, "in-cidr-set", None, value={"cidrs": ["host"]}), "pattern"),
+    (behavior(ADDRESS, "in-cidr-set", None, value={"cidrs": ["1" * 44]}), "less than or equal to 43"),
+    (behavior(value={"count": 1 << 63}), "whole number"),
+    (behavior(value={"count": 1, "number": 1.5}), "2 members"),
+    (behavior("cpu", duration=None, value={"count": 1}), "requires value.number"),
+    (behavior(value={"count": 1}, **MEDIAN), "exactly one of"),
+    (behavior(statisticalThreshold={"statistic": "p95"}), "pattern"),
+    (behavior(duration=None, **MEDIAN), "requires criteria's duration"),
+    (behavior(PORTS, "in-port-set", **MEDIAN), "does not support statisticalThreshold"),
+    (behavior(PORTS, **LEARNED), "does not support mlDetectionConfig"),
+    (behavior(**LEARNED | {"duration": 300}), "allows neither"),
+    (behavior(**LEARNED | {"mlDetectionConfig": {"confidenceLevel": "SURE"}}), "enum value set"),
+    (behavior(dimension="admin"), "does not support metricDimension"),
+    (behavior("cpu", duration=None, dimension="admin", value={"number": 0.5}), "does not support metricDimension"),
+    (behavior(SENT, dimension="nobody"), "dimension nobody does not exist"),
+    (behavior(consecutiveDatapointsToAlarm=11), "consecutiveDatapointsToAlarm 11 should be in range[1,10]"),
+    (behavior() | {"name": "b c"}, "pattern"),
+]
+
+
+def rules():
+    for broken, part in BROKEN:
+        invalid(part, iot.create_security_profile, securityProfileName="broken", behaviors=[broken])
+    # What AWS's own example shows: no error, but an answer.
+    many = behavior(consecutiveDatapointsToAlarm=100000) | {"name": "Authorization"}
+    wrong = iot.validate_security_profile_behaviors(behaviors=[many, behavior(SENT, dimension="nobody"), behavior()])
+    text = "Behavior Authorization is malformed. consecutiveDatapointsToAlarm 100000 should be in range[1,10]"
+    assert not wrong["valid"] and wrong["validationErrors"][0]["errorMessage"] == text, wrong
+    valid = iot.validate_security_profile_behaviors(behaviors=[behavior()])
+    assert valid["valid"] and valid["validationErrors"] == [], valid
+    invalid("has this name", iot.create_security_profile, securityProfileName="broken", behaviors=[behavior(), behavior()])
+    ports = {"ports": list(range(1001))}
+    invalid("at most 1000", iot.create_security_profile, securityProfileName="broken", behaviors=[behavior(PORTS, "in-port-set", None, value=ports)])
+    hundred = [behavior() | {"name": f"b{n}"} for n in range(101)]
+    invalid("less than or equal to 100", iot.create_security_profile, securityProfileName="broken", behaviors=hundred)
+    for extra, part in [
+        ({"alertTargets": {"MAIL": {"alertTargetArn": "x", "roleArn": ROLE}}}, "enum value set"),
+        ({"alertTargets": {"SNS": {"alertTargetArn": "x", "roleArn": "x" * 2049}}}, "2048"),
+        ({"additionalMetricsToRetain": ["nobody"]}, "no custom metric"),
+        ({"additionalMetricsToRetainV2": [{"metric": "aws:nothing"}]}, "none of AWS"),
+        ({"additionalMetricsToRetainV2": [{"metric": SENT, "metricDimension": {"dimensionName": "nobody"}}]}, "nobody"),
+        ({"additionalMetricsToRetainV2": [{"metric": "cpu", "metricDimension": {"dimensionName": "admin"}}]}, "support"),
+        ({"additionalMetricsToRetainV2": [{"metric": "cpu", "exportMetric": True}]}, "metricsExportConfig"),
+        ({"metricsExportConfig": {"mqttTopic": "x" * 513, "roleArn": ROLE}}, "512"),
+        ({"behaviors": [behavior() | {"exportMetric": True}]}, "metricsExportConfig"),
+    ]:
+        invalid(part, iot.create_security_profile, securityProfileName="broken", **extra)
+
+
+def profiles():
+    export = {"mqttTopic": "metrics", "roleArn": ROLE}
+    retained = [{"metric": SENT, "metricDimension": {"dimensionName": "admin", "operator": "NOT_IN"}, "exportMetric": True}]
+    iot.create_security_profile(
+        securityProfileName="p",
+        behaviors=[behavior("cpu", duration=None, value={"number": 0.5})],
+        additionalMetricsToRetain=["aws:all-bytes-in"],
+        additionalMetricsToRetainV2=retained,
+        metricsExportConfig=export,
+    )
+    described = iot.describe_security_profile(securityProfileName="p")
+    assert described["metricsExportConfig"] == export and described["additionalMetricsToRetainV2"] == retained, described
+    assert described["additionalMetricsToRetain"] == ["aws:all-bytes-in"], described
+    names = lambda **by: [profile["name"] for profile in pages("list_security_profiles", "securityProfileIdentifiers", **by)]
+    assert names(dimensionName="admin") == ["p"] and names(metricName="cpu") == ["p"] and names(metricName="ram") == []
+    invalid("both given", iot.list_security_profiles, dimensionName="admin", metricName="cpu")
+    invalid("still used by security profile p", iot.delete_dimension, name="admin")
+    invalid("still used by security profile p", iot.delete_custom_metric, metricName="cpu")
+    invalid("metricsExportConfig", iot.update_security_profile, securityProfileName="p", deleteMetricsExportConfig=True)
+    for flag, member, value in [
+        ("deleteBehaviors", "behaviors", []),
+        ("deleteAlertTargets", "alertTargets", {}),
+        ("deleteAdditionalMetricsToRetain", "additionalMetricsToRetain", []),
+        ("deleteAdditionalMetricsToRetain", "additionalMetricsToRetainV2", []),
+        ("deleteMetricsExportConfig", "metricsExportConfig", export),
+    ]:
+        invalid("both given", iot.update_security_profile, securityProfileName="p", **{flag: True, member: value})
+    cleared = {"deleteMetricsExportConfig": True, "deleteAdditionalMetricsToRetain": True, "deleteBehaviors": True}
+    updated = iot.update_security_profile(securityProfileName="p", expectedVersion=1, **cleared)
+    assert updated["version"] == 2 and updated["behaviors"] == [], updated
+    assert not {"metricsExportConfig", "additionalMetricsToRetain", "additionalMetricsToRetainV2"} & set(updated), updated
+    refused("VersionConflictException", 409, "version 2", iot.delete_security_profile, securityProfileName="p", expectedVersion=1)
+    iot.delete_security_profile(securityProfileName="p", expectedVersion=2)
+    iot.delete_dimension(name="admin")
+
+
+def learning():
+    for n in range(3):
+        behaviors = [behavior(**LEARNED) | {"name": f"b{m}"} for m in range(7)] + [behavior()]
+        iot.create_security_profile(securityProfileName=f"learns-{n}", behaviors=behaviors)
+    summaries = pages("get_behavior_model_training_summaries", "summaries")
+    places = [(one["securityProfileName"], one["behaviorName"]) for one in summaries]
+    assert places == [(f"learns-{n}", f"b{m}") for n in range(3) for m in range(7)], places
+    assert {(one["modelStatus"], one["datapointsCollectionPercentage"]) for one in summaries} == {("PENDING_BUILD", 0.0)}
+    assert len(iot.get_behavior_model_training_summaries()["summaries"]) == 10
+    assert len(pages("get_behavior_model_training_summaries", "summaries", securityProfileName="learns-1")) == 7
+    refused("ResourceNotFoundException", 404, "nobody", iot.get_behavior_model_training_summaries, securityProfileName="nobody")
+    invalid("less than or equal to 10", iot.get_behavior_model_training_summaries, maxResults=11)
+    for n in range(3):
+        iot.delete_security_profile(securityProfileName=f"learns-{n}")
+
+
+def values():
+    span = {"startTime": NOW - timedelta(days=1), "endTime": NOW}
+    asked = {"thingName": "a thing", "metricName": SENT, **span}
+    assert pages("list_metric_values", "metricDatumList", **asked) == []
+    assert pages("list_metric_values", "metricDatumList", **asked | {"metricName": "cpu"}) == []
+    refused("ResourceNotFoundException", 404, "ram", iot.list_metric_values, **asked | {"metricName": "ram"})
+    invalid("none of AWS", iot.list_metric_values, **asked | {"metricName": "aws:nothing"})
+    invalid("before startTime", iot.list_metric_values, **asked | {"startTime": NOW, "endTime": span["startTime"]})
+    refused("ResourceNotFoundException", 404, "nobody", iot.list_metric_values, **asked, dimensionName="nobody")
+    invalid("without dimensionName", iot.list_metric_values, **asked, dimensionValueOperator="IN")
+    invalid("does not support", iot.list_metric_values, **asked | {"metricName": "cpu"}, dimensionName="nobody")
+    invalid("250", iot.list_metric_values, **asked, maxResults=251)
+
+
+def audits():
+    configuration = iot.describe_account_audit_configuration()
+    checks = configuration["auditCheckConfigurations"]
+    assert len(checks) == 17 and all(check == {"enabled": False} for check in checks.values()), checks
+    assert "DEVICE_CERTIFICATE_SHARED_CHECK" in checks and "roleArn" not in configuration, configuration
+    span = {"startTime": NOW - timedelta(days=1), "endTime": NOW}
+    task, finding = {"taskId": "a" * 32}, {"findingId": "f"}
+    audit = {"scheduledAuditName": "s"}
+    suppressed = {"checkName": "C", "resourceIdentifier": {"account": "123456789012"}}
+    mitigation = {"target": {"auditTaskId": "a"}, "auditCheckToActionsMapping": {"C": ["a"]}, "clientRequestToken": "t"}
+    for operation, members in {
+        "update_account_audit_configuration": {"roleArn": ROLE, "auditCheckConfigurations": {"C": {"enabled": True}}},
+        "delete_account_audit_configuration": {"deleteScheduledAudits": True},
+        "create_scheduled_audit": {**audit, "frequency": "MONTHLY", "dayOfMonth": "LAST", "targetCheckNames": ["C"]},
+        "update_scheduled_audit": {**audit, "dayOfWeek": "MON"},
+        "describe_scheduled_audit": audit,
+        "delete_scheduled_audit": audit,
+        "list_scheduled_audits": {},
+        "start_on_demand_audit_task": {"targetCheckNames": ["LOGGING_DISABLED_CHECK"]},
+        "describe_audit_task": task,
+        "list_audit_tasks": {**span, "taskStatus": "COMPLETED"},
+        "cancel_audit_task": task,
+        "list_audit_findings": {**span, "resourceIdentifier": {"clientId": "c"}},
+        "describe_audit_finding": finding,
+        "list_related_resources_for_audit_finding": finding,
+        "create_audit_suppression": {**suppressed, "expirationDate": NOW, "clientRequestToken": "t"},
+        "update_audit_suppression": suppressed,
+        "describe_audit_suppression": suppressed,
+        "delete_audit_suppression": suppressed,
+        "list_audit_suppressions": {"ascendingOrder": True},
+        "start_audit_mitigation_actions_task": {"taskId": "t", **mitigation},
+        "describe_audit_mitigation_actions_task": {"taskId": "t"},
+        "list_audit_mitigation_actions_tasks": span,
+        "list_audit_mitigation_actions_executions": {"taskId": "t", **finding},
+        "cancel_audit_mitigation_actions_task": {"taskId": "t"},
+    }.items():
+        invalid("audits are not available in this version", getattr(iot, operation), **members)
+    late = {**audit, "frequency": "MONTHLY", "dayOfMonth": "32", "targetCheckNames": ["C"]}
+    invalid("pattern", iot.create_scheduled_audit, **late)
+    invalid("'resourceIdentifier.account'", iot.list_audit_suppressions, resourceIdentifier={"account": "x" * 12})
+
+
+metrics()
+dimensions()
+rules()
+profiles()
+learning()
+values()
+audits()
