@@ -22,6 +22,12 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// With 250 on a page this is 50,000 entries.
 const N_PAGES_MAX: usize = 200;
+/// The same for who imports an account: a million entries.
+const N_PAGES_MAX_PATIENT: usize = 4000;
+/// How often who imports an account tries again after `ThrottlingException`: AWS lets most calls through ten times a second.
+const N_ATTEMPTS_PATIENT: u32 = 10;
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 const N_ON_PAGE: &str = "250";
 
 /// The server, as seen by the holder of a key.
@@ -30,6 +36,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     access: Access,
+    n_attempts_max: u32,
+    n_pages_max: usize,
 }
 
 /// Why a call has no answer.
@@ -118,14 +126,46 @@ impl Client {
             .user_agent(concat!("picket/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(CallError::Http)?;
-        Ok(Self { http, base, access })
+        Ok(Self {
+            http,
+            base,
+            access,
+            n_attempts_max: 1,
+            n_pages_max: N_PAGES_MAX,
+        })
     }
 
-    /// Calls once; `{}` when the answer is empty.
+    /// One that tries again when it is told that it asks too often, and reads longer lists.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn patient(access: Access) -> Result<Self, CallError> {
+        Ok(Self {
+            n_attempts_max: N_ATTEMPTS_PATIENT,
+            n_pages_max: N_PAGES_MAX_PATIENT,
+            ..Self::new(access)?
+        })
+    }
+
+    /// Calls; `{}` when the answer is empty.
     ///
     /// # Errors
     /// The server cannot be reached, or refuses.
     pub(crate) async fn call(&self, call: &Call) -> Result<Value, CallError> {
+        let mut pause = PAUSE_FIRST;
+        for _ in 1..self.n_attempts_max {
+            match self.attempt(call).await {
+                Err(CallError::Refused { code, .. }) if is_of_rate(&code) => {
+                    tokio::time::sleep(pause).await;
+                    pause = PAUSE_MAX.min(pause * 2);
+                }
+                answered => return answered,
+            }
+        }
+        self.attempt(call).await
+    }
+
+    async fn attempt(&self, call: &Call) -> Result<Value, CallError> {
         let endpoint = || self.access.endpoint.clone();
         let unreachable = |source: reqwest::Error| CallError::Unreachable {
             endpoint: endpoint(),
@@ -136,6 +176,10 @@ impl Client {
             .join(&call.target())
             .map_err(|_| CallError::Endpoint { found: endpoint() })?;
         let method = reqwest::Method::from_bytes(call.method().as_bytes()).unwrap_or_default();
+        let call = match &self.access.session_token {
+            Some(token) => &call.clone().header("x-amz-security-token", token),
+            None => call,
+        };
         let headers = call.signed(
             &authority(&self.base),
             &self.access.credentials,
@@ -174,7 +218,7 @@ impl Client {
     pub(crate) async fn list(&self, call: &Call, paging: Paging, member: &'static str) -> Result<Value, CallError> {
         let first = paging.first(call);
         let mut answer = self.call(&first).await?;
-        for _ in 1..N_PAGES_MAX {
+        for _ in 1..self.n_pages_max {
             let next = answer[paging.token()]
                 .as_str()
                 .and_then(|token| paging.next(&first, token));
@@ -192,6 +236,13 @@ impl Client {
         }
         Ok(answer)
     }
+}
+
+fn is_of_rate(code: &str) -> bool {
+    matches!(
+        code,
+        "ThrottlingException" | "TooManyRequestsException" | "ServiceUnavailableException"
+    )
 }
 
 fn parse_endpoint(endpoint: &str) -> Result<Url, CallError> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output::{Format, printable};
-use crate::{certificate, endpoint, group, key, policy, profile, response, thing, violation};
+use crate::{certificate, endpoint, fleet, group, import, key, policy, profile, response, thing, violation};
 
 /// What the exit codes of all commands mean; for the end of a help text.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (stderr says why), 2 the command line was not understood.";
@@ -62,12 +62,23 @@ pub enum Command {
     /// Where devices connect to
     #[command(subcommand, after_help = EXIT_CODES)]
     Endpoint(endpoint::Verb),
+    /// Say what differs between a file that describes the fleet and the server
+    #[command(
+        after_help = "Exit codes: 0 done, 1 failed, 2 the command line was not understood, 3 there is a difference and --exit-code was given."
+    )]
+    Diff(fleet::Diff),
+    /// Make the server's policies, groups, metrics, dimensions, mitigation actions and profiles what a file says
+    #[command(after_help = EXIT_CODES)]
+    Apply(fleet::Apply),
+    /// Bring a fleet here from somewhere else
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Import(import::Source),
 }
 
 /// Runs one command: data to stdout, talk to stderr. See [`EXIT_CODES`].
 pub fn run(options: &Options, command: Command) -> ExitCode {
     match attempt(options, command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads stdout has seen enough.
         Err(Failure::Output(err)) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
@@ -78,7 +89,7 @@ pub fn run(options: &Options, command: Command) -> ExitCode {
     }
 }
 
-fn attempt(options: &Options, command: Command) -> Result<(), Failure> {
+fn attempt(options: &Options, command: Command) -> Result<ExitCode, Failure> {
     let desk = Desk::open(options)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -95,7 +106,11 @@ fn attempt(options: &Options, command: Command) -> Result<(), Failure> {
             Command::Response(verb) => verb.run(&desk).await,
             Command::Key(verb) => verb.run(&desk).await,
             Command::Endpoint(verb) => verb.run(&desk).await,
+            Command::Apply(apply) => apply.run(&desk).await,
+            Command::Import(source) => source.run(&desk).await,
+            Command::Diff(diff) => return diff.run(&desk).await,
         }
+        .map(|()| ExitCode::SUCCESS)
     })
 }
 
@@ -193,6 +208,16 @@ mod tests {
             ("key disable AKID", true),
             ("endpoint show", true),
             ("endpoint ca", true),
+            ("diff -f fleet.yaml --prune --exit-code", true),
+            ("apply -f -", true),
+            ("apply --dry-run --prune -f fleet.yaml", true),
+            ("apply", false),
+            ("import aws --from-region eu-west-1 --dry-run", true),
+            (
+                "import aws --from-region eu-west-1 --from-endpoint http://127.0.0.1:1 --overwrite",
+                true,
+            ),
+            ("import azure", false),
         ];
         for (line, is_understood) in lines {
             let words = line

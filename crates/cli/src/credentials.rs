@@ -23,6 +23,8 @@ pub(crate) struct Access {
     /// The API's address.
     pub(crate) endpoint: String,
     pub(crate) credentials: Credentials,
+    /// What goes with a key that AWS lends for a while; keys of ours have none.
+    pub(crate) session_token: Option<String>,
     /// The region that requests are signed for.
     pub(crate) region: String,
     /// The certificates to trust, as a PEM file; the system's own when `None`.
@@ -116,6 +118,7 @@ pub(crate) fn find(options: &Options, variable: impl Fn(&str) -> Option<String>)
             .or_else(|| of_file(|file| Some(file.endpoint.clone())))
             .ok_or(CredentialsError::Missing { missing: "server" })?,
         credentials,
+        session_token: None,
         region: variable(REGION)
             .or_else(|| of_file(|file| file.region.clone()))
             .unwrap_or(REGION_DEFAULT.to_owned()),

@@ -46,6 +46,26 @@ pub(crate) enum Failure {
         #[source]
         source: serde_json::Error,
     },
+    /// A file does not describe a fleet, or one that cannot be made of what there is.
+    #[error("{}: {found}", path.display())]
+    Fleet {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, with its place.
+        found: String,
+    },
+    /// One of several steps could not be done; those before it are.
+    #[error("stopped after {n_done} of {n_steps} changes, at: {what} (mend it and run the same again)")]
+    Step {
+        /// Which.
+        what: String,
+        /// Steps before it.
+        n_done: usize,
+        /// Steps in all.
+        n_steps: usize,
+        #[source]
+        source: Box<Failure>,
+    },
     /// A file or an answer has another shape.
     #[error("{what} is {found}, expected {expected}")]
     Unexpected {

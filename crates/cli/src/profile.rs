@@ -224,23 +224,30 @@ fn profile_of(mut body: Value, known: &[&str]) -> Result<Value, String> {
     for member in SERVER_MEMBERS {
         members.remove(member);
     }
-    let unknown = |value: &Value, known: &[&str]| {
-        let mut names = value.as_object().into_iter().flatten().map(|(name, _)| name);
-        names.find(|name| !known.contains(&name.as_str())).cloned()
-    };
     if let Some(name) = unknown(&body, known) {
         return Err(format!("an object with an unknown member `{name}`"));
     }
     for (at, behavior) in body["behaviors"].as_array().into_iter().flatten().enumerate() {
-        let found = unknown(behavior, &BEHAVIOR_MEMBERS).or_else(|| unknown(&behavior["criteria"], &CRITERIA_MEMBERS));
-        if let Some(name) = found {
-            return Err(format!(
-                "an object whose behavior {} has an unknown member `{name}`",
-                at + 1
-            ));
-        }
+        check_behavior(at, behavior)?;
     }
     Ok(body)
+}
+
+/// Refuses a behavior, the `at`th from 0, with a member that there is none of.
+pub(crate) fn check_behavior(at: usize, behavior: &Value) -> Result<(), String> {
+    let found = unknown(behavior, &BEHAVIOR_MEMBERS).or_else(|| unknown(&behavior["criteria"], &CRITERIA_MEMBERS));
+    match found {
+        Some(name) => Err(format!(
+            "an object whose behavior {} has an unknown member `{name}`",
+            at + 1
+        )),
+        None => Ok(()),
+    }
+}
+
+fn unknown(value: &Value, known: &[&str]) -> Option<String> {
+    let mut names = value.as_object().into_iter().flatten().map(|(name, _)| name);
+    names.find(|name| !known.contains(&name.as_str())).cloned()
 }
 
 async fn show(desk: &Desk, profile: &ProfileName) -> Result<(), Failure> {
