@@ -24,6 +24,7 @@ setup:
 
 test: setup
 	cargo build --locked --workspace --bins
+	cd tests/aws-sdk && cargo build --locked --target-dir $(abspath $(or $(CARGO_TARGET_DIR),target))/aws-sdk
 	cargo test --locked --workspace
 
 check:

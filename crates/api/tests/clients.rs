@@ -6,10 +6,15 @@ use served::Served;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_walks_all_operations() {
-    Served::start().await.python("boto3_walk.py").await;
+    Served::start().await.python("boto3_walk.py", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_walks_detect() {
-    Served::start().await.python("boto3_detect.py").await;
+    Served::start().await.python("boto3_detect.py", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aws_sdk_for_rust_walks_registry_and_detect() {
+    Served::start().await.aws_sdk().await;
 }

@@ -199,15 +199,36 @@ impl Served {
     }
 
     /// Runs a Python script of this folder against the API, in the environment that `scripts/setup.sh` makes.
-    pub async fn python(&self, script: &str) {
-        let room = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let python = room.join("../../target/test-venv/bin/python");
+    pub async fn python(&self, script: &str, arguments: &[&str]) {
+        let python = room().join("../../target/test-venv/bin/python");
         assert!(
             python.exists(),
             "the Python environment is missing: run scripts/setup.sh"
         );
-        let run = tokio::process::Command::new(python)
-            .arg(room.join("tests").join(script))
+        let mut command = tokio::process::Command::new(python);
+        command.arg(room().join("tests").join(script)).args(arguments);
+        self.client(command, script).await;
+    }
+
+    /// Runs AWS's client for Rust against the API, the program in tests/aws-sdk.
+    pub async fn aws_sdk(&self) {
+        let executable = std::env::current_exe().unwrap();
+        let target = executable.ancestors().nth(3).unwrap().join("aws-sdk");
+        let folder = room().join("../../tests/aws-sdk");
+        // `make test` has built it; who runs this test alone waits for it here.
+        let mut build = tokio::process::Command::new(env!("CARGO"));
+        build
+            .args(["build", "--quiet", "--locked", "--target-dir"])
+            .arg(&target)
+            .current_dir(folder);
+        assert!(build.status().await.unwrap().success(), "tests/aws-sdk does not build");
+        let program = target.join("debug/picket-test-aws-sdk");
+        self.client(tokio::process::Command::new(program), "aws-sdk-iot").await;
+    }
+
+    /// Runs a client of AWS's to its end, with a server and a key in the environment and nothing else.
+    async fn client(&self, mut command: tokio::process::Command, name: &str) {
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self._folder.path())
@@ -218,15 +239,18 @@ impl Served {
             .env("AWS_MAX_ATTEMPTS", "1")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output();
-        let output = tokio::time::timeout(DEADLINE, run).await.unwrap().unwrap();
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(DEADLINE, command.output()).await.unwrap().unwrap();
         let (out, err) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
-        assert!(output.status.success(), "{script}:\n{out}\n{err}");
+        assert!(output.status.success(), "{name}:\n{out}\n{err}");
     }
+}
+
+fn room() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Answer {
