@@ -51,6 +51,11 @@ impl ApiError {
         )
     }
 
+    /// What was asked for was never configured.
+    pub(crate) fn not_configured(message: impl Into<String>) -> Self {
+        Self::new(ApiErrorCode::NotConfiguredException, message)
+    }
+
     /// Our fault: the client learns nothing more.
     pub(crate) fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self {

@@ -18,7 +18,8 @@ use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
 use crate::service::{
-    audit, certificate, data, dimension, endpoint, group, key, metric, policy, profile, response, thing, violation,
+    audit, certificate, data, dimension, endpoint, group, key, metric, policy, principal, profile, response, setting,
+    tags, thing, thing_type, violation,
 };
 use crate::state::{Api, ApiState, Caller};
 
@@ -76,7 +77,17 @@ fn of_areas(areas: &[Area], api: &Api) -> Router {
 type Area = fn(Router<Api>) -> Router<Api>;
 
 /// The operations of the control plane, by what they are about.
-const AREAS: &[Area] = &[things, groups, certificates, policies, detect, audits, responses];
+const AREAS: &[Area] = &[
+    things,
+    thing_types,
+    groups,
+    settings,
+    certificates,
+    policies,
+    detect,
+    audits,
+    responses,
+];
 
 /// The operations of the data plane.
 const DATA_AREAS: &[Area] = &[data_plane];
@@ -106,22 +117,54 @@ fn things(router: Router<Api>) -> Router<Api> {
         DeleteThing => thing::delete,
         ListThings => thing::list,
         ListThingGroupsForThing => thing::groups,
-        AttachThingPrincipal => thing::attach_principal,
-        DetachThingPrincipal => thing::detach_principal,
-        ListThingPrincipals => thing::principals,
-        ListPrincipalThings => thing::things_of_principal,
+        AttachThingPrincipal => principal::attach,
+        DetachThingPrincipal => principal::detach,
+        ListThingPrincipals => principal::of_thing,
+        ListThingPrincipalsV2 => principal::of_thing_with_kind,
+        ListPrincipalThings => principal::things,
+        ListPrincipalThingsV2 => principal::things_with_kind,
+    )
+}
+
+fn thing_types(router: Router<Api>) -> Router<Api> {
+    routes!(router,
+        CreateThingType => thing_type::create,
+        UpdateThingType => thing_type::update,
+        DescribeThingType => thing_type::describe,
+        DeprecateThingType => thing_type::deprecate,
+        DeleteThingType => thing_type::delete,
+        ListThingTypes => thing_type::list,
     )
 }
 
 fn groups(router: Router<Api>) -> Router<Api> {
     routes!(router,
         CreateThingGroup => group::create,
+        UpdateThingGroup => group::update,
         DescribeThingGroup => group::describe,
         DeleteThingGroup => group::delete,
         ListThingGroups => group::list,
         AddThingToThingGroup => group::add_thing,
         RemoveThingFromThingGroup => group::remove_thing,
+        UpdateThingGroupsForThing => group::change_groups_of_thing,
         ListThingsInThingGroup => group::things,
+        CreateDynamicThingGroup => group::create_dynamic,
+        UpdateDynamicThingGroup => group::update_dynamic,
+        DeleteDynamicThingGroup => group::delete_dynamic,
+    )
+}
+
+fn settings(router: Router<Api>) -> Router<Api> {
+    routes!(router,
+        TagResource => tags::tag,
+        UntagResource => tags::untag,
+        ListTagsForResource => tags::list,
+        DescribeEventConfigurations => setting::events,
+        UpdateEventConfigurations => setting::set_events,
+        SetV2LoggingOptions => setting::set_v2_logging,
+        GetV2LoggingOptions => setting::v2_logging,
+        SetLoggingOptions => setting::set_logging,
+        GetLoggingOptions => setting::logging,
     )
 }
 

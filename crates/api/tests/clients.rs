@@ -18,3 +18,8 @@ async fn boto3_walks_detect() {
 async fn aws_sdk_for_rust_walks_registry_and_detect() {
     Served::start().await.aws_sdk().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_keeps_a_registry() {
+    Served::start().await.python("boto3_registry.py", &[]).await;
+}

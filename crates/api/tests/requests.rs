@@ -324,7 +324,12 @@ async fn attributes_are_bounded_however_they_come() {
         (0..n).map(|at| (format!("{prefix}{at}"), json!("x"))).collect()
     };
     let payload = |attributes| json!({ "attributePayload": { "attributes": attributes, "merge": true } });
-    let create = |n| Call::post(&["things", "pump"]).json(&payload(attributes("a", n)));
+    let create = |n| {
+        let mut thing = payload(attributes("a", n));
+        thing["thingTypeName"] = json!("Pump");
+        Call::post(&["things", "pump"]).json(&thing)
+    };
+    served.ok(Call::post(&["thing-types", "Pump"]).json(&json!({}))).await;
     assert_eq!(served.call(create(51)).await.status, 400);
     served.ok(create(49)).await;
     served.told();
@@ -348,7 +353,8 @@ async fn attributes_are_bounded_however_they_come() {
     assert_eq!(thing["attributes"].as_object().unwrap().len(), 50);
 
     // Merges from several sides do not conflict: nobody said which version they had seen.
-    served.ok(Call::post(&["things", "mixer"]).json(&json!({}))).await;
+    let mixer = json!({ "thingTypeName": "Pump" });
+    served.ok(Call::post(&["things", "mixer"]).json(&mixer)).await;
     let calls: Vec<Call> = (0..9)
         .map(|at| Call::patch(&["things", "mixer"]).json(&payload(attributes(&format!("d{at}-"), 1))))
         .collect();

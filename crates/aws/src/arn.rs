@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use picket_model::name::{
     CertificateId, DimensionName, MetricName, MitigationActionName, PolicyName, ProfileName, ThingGroupName, ThingName,
+    ThingTypeName,
 };
 use picket_model::profile::Target;
 
@@ -15,6 +16,8 @@ pub enum Resource {
     Thing(ThingName),
     /// `thinggroup/<name>`
     Group(ThingGroupName),
+    /// `thingtype/<name>`
+    ThingType(ThingTypeName),
     /// `cert/<64 hex digits>`
     Certificate(CertificateId),
     /// `policy/<name>`
@@ -62,6 +65,7 @@ impl Resource {
         match self {
             Self::Thing(_) => "thing",
             Self::Group(_) => "thinggroup",
+            Self::ThingType(_) => "thingtype",
             Self::Certificate(_) => "cert",
             Self::Policy(_) => "policy",
             Self::Profile(_) => "securityprofile",
@@ -73,7 +77,7 @@ impl Resource {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        const KINDS: &str = "thing, thinggroup, cert, policy, securityprofile, custommetric, dimension, \
+        const KINDS: &str = "thing, thinggroup, thingtype, cert, policy, securityprofile, custommetric, dimension, \
                              mitigationaction or all";
         fn name<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
             text.parse().map_err(|err: T::Err| format!("<resource>, but {err}"))
@@ -81,6 +85,7 @@ impl Resource {
         match text.split_once('/').ok_or_else(|| format!("<{KINDS}>/<name>"))? {
             ("thing", rest) => name(rest).map(Self::Thing),
             ("thinggroup", rest) => name(rest).map(Self::Group),
+            ("thingtype", rest) => name(rest).map(Self::ThingType),
             ("cert", rest) => name(rest).map(Self::Certificate),
             ("policy", rest) => name(rest).map(Self::Policy),
             ("securityprofile", rest) => name(rest).map(Self::Profile),
@@ -102,6 +107,7 @@ impl fmt::Display for Resource {
         match self {
             Self::Thing(name) => name.fmt(f),
             Self::Group(name) => name.fmt(f),
+            Self::ThingType(name) => name.fmt(f),
             Self::Certificate(id) => id.fmt(f),
             Self::Policy(name) => name.fmt(f),
             Self::Profile(name) => name.fmt(f),
@@ -181,6 +187,7 @@ mod tests {
         for resource in [
             "thing/pump:7",
             "thinggroup/IsolatedDevices",
+            "thingtype/LightBulb",
             "cert/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "policy/a+=,.@-b",
             "securityprofile/p",

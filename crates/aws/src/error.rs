@@ -60,6 +60,8 @@ codes! {
     UnrecognizedClientException = 403,
     /// The caller may call this, but not for what it names.
     ForbiddenException = 403,
+    /// What was asked for was never configured.
+    NotConfiguredException = 404,
     /// What the path names does not exist.
     ResourceNotFoundException = 404,
     /// There is no such operation.

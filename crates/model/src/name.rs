@@ -107,6 +107,8 @@ names! {
     ThingName, "thing name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
     /// A thing group's name: 1 to 128 bytes of `[a-zA-Z0-9:_-]`.
     ThingGroupName, "thing group name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
+    /// A thing type's name: 1 to 128 bytes of `[a-zA-Z0-9:_-]`.
+    ThingTypeName, "thing type name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
     /// A security profile's name: 1 to 128 bytes of `[a-zA-Z0-9:_-]`.
     ProfileName, "security profile name", 128, "[a-zA-Z0-9:_-]", is_registry_char;
     /// A behavior's name, unique in its profile: 1 to 128 bytes of `[a-zA-Z0-9:_-]`.

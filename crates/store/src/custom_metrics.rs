@@ -5,6 +5,7 @@ use picket_model::name::MetricName;
 use picket_model::time::Timestamp;
 
 use crate::profiles::{self, lock};
+use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::requests::{Request, Trace};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, judging};
@@ -54,7 +55,12 @@ impl Db {
     /// # Errors
     /// [`StoreError::Exists`] when another request made one of that name; [`StoreError::Rule`] when the request's token was
     /// used for something else; [`StoreError::Limit`] when there are 100.
-    pub async fn create_custom_metric(&self, new: &NewCustomMetric, at: Timestamp) -> Result<bool, StoreError> {
+    pub async fn create_custom_metric(
+        &self,
+        new: &NewCustomMetric,
+        tags: &Tags,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tx = self.begin_write().await?;
         lock(&mut tx).await?;
         if REQUESTS.has(&mut tx, new.name.as_str(), &new.request).await? {
@@ -80,6 +86,7 @@ impl Db {
                 n_max: N_METRICS_MAX,
             });
         }
+        tag::put(&mut tx, TaggedKind::Metric, new.name.as_str(), tags).await?;
         judging::bump(&mut tx).await?;
         tx.commit().await?;
         Ok(true)
@@ -145,6 +152,7 @@ impl Db {
         {
             return Ok(false);
         }
+        tag::remove_all(&mut tx, TaggedKind::Metric, name.as_str()).await?;
         judging::bump(&mut tx).await?;
         tx.commit().await?;
         Ok(true)

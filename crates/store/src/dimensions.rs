@@ -5,6 +5,7 @@ use picket_model::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use crate::profiles::{self, lock};
+use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::requests::{Request, Trace};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, judging};
@@ -50,7 +51,7 @@ impl Db {
     /// # Errors
     /// [`StoreError::Exists`] when another request made one of that name; [`StoreError::Rule`] when the request's token was
     /// used for something else; [`StoreError::Limit`] when there are 10.
-    pub async fn create_dimension(&self, new: &NewDimension, at: Timestamp) -> Result<bool, StoreError> {
+    pub async fn create_dimension(&self, new: &NewDimension, tags: &Tags, at: Timestamp) -> Result<bool, StoreError> {
         let mut tx = self.begin_write().await?;
         lock(&mut tx).await?;
         if REQUESTS.has(&mut tx, new.name.as_str(), &new.request).await? {
@@ -75,6 +76,7 @@ impl Db {
                 n_max: N_DIMENSIONS_MAX,
             });
         }
+        tag::put(&mut tx, TaggedKind::Dimension, new.name.as_str(), tags).await?;
         judging::bump(&mut tx).await?;
         tx.commit().await?;
         Ok(true)
@@ -149,6 +151,7 @@ impl Db {
         {
             return Ok(false);
         }
+        tag::remove_all(&mut tx, TaggedKind::Dimension, name.as_str()).await?;
         judging::bump(&mut tx).await?;
         tx.commit().await?;
         Ok(true)

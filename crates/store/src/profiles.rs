@@ -9,6 +9,7 @@ use picket_model::profile::{Behaviors, Target};
 use picket_model::time::Timestamp;
 
 use crate::registry::group;
+use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx, judging};
 
@@ -78,7 +79,7 @@ impl Db {
     /// # Errors
     /// [`StoreError::Exists`], however similar the other is; [`StoreError::Rule`] when it uses a custom metric or a dimension
     /// that does not exist.
-    pub async fn create_profile(&self, new: &NewProfile, at: Timestamp) -> Result<Profile, StoreError> {
+    pub async fn create_profile(&self, new: &NewProfile, tags: &Tags, at: Timestamp) -> Result<Profile, StoreError> {
         let mut tx = self.begin_write().await?;
         lock(&mut tx).await?;
         let sql = "INSERT INTO security_profile (name, description, behaviors, extras, version, created_at, modified_at) \
@@ -93,6 +94,7 @@ impl Db {
         if tx.execute(sql, args).await? == 0 {
             return Err(StoreError::exists("security profile", &new.name));
         }
+        tag::put(&mut tx, TaggedKind::Profile, new.name.as_str(), tags).await?;
         judging::bump(&mut tx).await?;
         let profile = profile_in(&mut tx, &new.name).await?;
         Uses::of(&profile.behaviors, &profile.extras)?.exist(&mut tx).await?;
@@ -162,6 +164,7 @@ impl Db {
         ] {
             tx.execute(sql, args![name.as_str()]).await?;
         }
+        tag::remove_all(&mut tx, TaggedKind::Profile, name.as_str()).await?;
         judging::bump(&mut tx).await?;
         tx.commit().await?;
         Ok(true)

@@ -97,8 +97,9 @@ pub async fn connection(api: Api, _: Caller, input: wire::GetConnection) -> Resu
     let found = found.ok_or_else(|| no_connection(&input.client_id))?;
     let thing = match input.client_id.as_str().parse::<ThingName>() {
         Ok(name) => {
-            let is_attached = api.db.principals_of_thing(&name, None, u32::MAX).await?;
-            is_attached.contains(&found.certificate).then_some(name)
+            let is_attached = api.db.principals_of_thing(&name, None, None, u32::MAX).await?;
+            let is_ours = is_attached.iter().any(|(id, _)| *id == found.certificate);
+            is_ours.then_some(name)
         }
         Err(_) => None,
     };

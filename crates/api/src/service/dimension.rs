@@ -7,6 +7,7 @@ use picket_store::dimensions::{Dimension, NewDimension};
 use picket_store::requests::Request;
 use serde_json::json;
 
+use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -24,6 +25,7 @@ pub async fn create(
     check_filters(&input.string_values)?;
     let arn = api.arn(&caller, Resource::Dimension(input.name.clone()));
     let parameters = json!({ "type": input.kind, "stringValues": input.string_values, "tags": input.tags });
+    let tags = tags::at_creation(input.tags)?;
     let new = NewDimension {
         name: input.name,
         filters: input.string_values,
@@ -32,7 +34,7 @@ pub async fn create(
             parameters: parameters.to_string(),
         },
     };
-    let created = api.db.create_dimension(&new, api.now()).await;
+    let created = api.db.create_dimension(&new, &tags, api.now()).await;
     created.map_err(|err| ApiError::from(err).about(&new.name, arn.clone()))?;
     Ok(wire::CreatedDimension {
         name: new.name.to_string(),

@@ -1,12 +1,16 @@
 //! Thing groups and membership.
+//!
+//! There are no dynamic groups: what is in them is found by a query over an index of the fleet, and there is no such index.
+
+use std::collections::BTreeSet;
 
 use picket_aws::arn::{Arn, Resource};
 use picket_aws::wire;
 use picket_model::name::{ThingGroupName, ThingName};
 use picket_store::access::AccessScope;
-use picket_store::registry::{Group, GroupFilter, NewGroup};
+use picket_store::registry::{Group, GroupFilter, GroupUpdate, NewGroup};
 
-use super::thing;
+use super::{tags, thing};
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -15,7 +19,7 @@ use crate::state::{Api, ApiState, Caller};
 ///
 /// # Errors
 /// `ResourceAlreadyExistsException` when there is one of that name with other settings; `InvalidRequestException` when the
-/// parent does not exist, or there is no place below it.
+/// parent does not exist, there is no place below it, or there are too many attributes.
 pub async fn create(
     api: Api,
     caller: Caller,
@@ -29,10 +33,16 @@ pub async fn create(
         name: input.thing_group_name,
         parent: input.parent_group_name,
         description,
-        attributes: thing::bounded(attributes.and_then(|payload| payload.attributes).unwrap_or_default())?,
+        attributes: attributes.and_then(|payload| payload.attributes).unwrap_or_default(),
     };
+    let (n_found, n_max) = (new.attributes.len(), Group::N_ATTRIBUTES_MAX);
+    if n_max < n_found {
+        let reason = format!("attributePayload has {n_found} attributes, expected {n_max} at most");
+        return Err(ApiError::invalid(reason));
+    }
+    let tags = tags::at_creation(input.tags)?;
     let arn = api.arn(&caller, Resource::Group(new.name.clone()));
-    let group = match api.db.create_group(&new, api.now()).await {
+    let group = match api.db.create_group(&new, &tags, api.now()).await {
         Ok(group) => group,
         Err(err) => {
             let id = api.db.group(&new.name).await?.map(|group| group.id).unwrap_or_default();
@@ -45,6 +55,23 @@ pub async fn create(
         thing_group_arn: arn,
         thing_group_id: group.id,
     })
+}
+
+/// Changes what people say of a group.
+///
+/// # Errors
+/// `ResourceNotFoundException`; `VersionConflictException` when the caller has seen another version; `InvalidRequestException`
+/// when there would be too many attributes.
+pub async fn update(api: Api, _: Caller, input: wire::UpdateThingGroup) -> Result<wire::UpdatedThingGroup, ApiError> {
+    let properties = input.thing_group_properties;
+    let update = GroupUpdate {
+        description: properties.thing_group_description,
+        attributes: thing::change_of(properties.attribute_payload),
+        expected_version: input.expected_version,
+    };
+    let version = api.db.update_group(&input.thing_group_name, &update).await?;
+    // Neither description nor attributes matter to a session.
+    Ok(wire::UpdatedThingGroup { version })
 }
 
 /// Shows a group.
@@ -96,7 +123,8 @@ pub async fn delete(api: Api, _: Caller, input: wire::DeleteThingGroup) -> Resul
     Ok(wire::Done {})
 }
 
-/// Lists groups.
+/// Lists groups: those directly below `parentGroup`, with `recursive` all below it; without a parent all there are, with
+/// `recursive` false only the roots.
 ///
 /// # Errors
 /// `ResourceNotFoundException` for the parent.
@@ -105,7 +133,7 @@ pub async fn list(api: Api, caller: Caller, input: wire::ListThingGroups) -> Res
     let filter = GroupFilter {
         parent: input.parent_group,
         name_prefix: input.name_prefix_filter,
-        is_recursive: input.recursive.unwrap_or_default(),
+        is_recursive: input.recursive,
     };
     let read = api.db.groups(&filter, page.after.as_ref(), page.n_read()).await?;
     let (names, next_token) = page.cut(read, Clone::clone);
@@ -143,6 +171,59 @@ pub async fn remove_thing(api: Api, _: Caller, input: wire::RemoveThingFromThing
         api.changed([AccessScope::Thing(thing)]).await;
     }
     Ok(wire::Done {})
+}
+
+/// Takes a thing out of some groups and puts it into others, all or nothing.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the thing or a group; `InvalidRequestException` when a group is to be left and joined, or the
+/// thing would be in two groups of a hierarchy, or in more than 10.
+pub async fn change_groups_of_thing(
+    api: Api,
+    _: Caller,
+    input: wire::UpdateThingGroupsForThing,
+) -> Result<wire::Done, ApiError> {
+    let Some(thing) = input.thing_name else {
+        return Err(ApiError::invalid("thingName is absent, expected the name of a thing"));
+    };
+    let add = BTreeSet::from_iter(input.thing_groups_to_add.unwrap_or_default());
+    let remove = BTreeSet::from_iter(input.thing_groups_to_remove.unwrap_or_default());
+    if let Some(group) = add.intersection(&remove).next() {
+        let reason = format!("thingGroupsToAdd and thingGroupsToRemove both have {group}, expected it in one of them");
+        return Err(ApiError::invalid(reason));
+    }
+    if api.db.change_groups(&thing, &add, &remove).await? {
+        api.changed([AccessScope::Thing(thing)]).await;
+    }
+    Ok(wire::Done {})
+}
+
+/// Refuses to create a dynamic group.
+///
+/// # Errors
+/// `InvalidRequestException`, always.
+pub async fn create_dynamic(_: Api, _: Caller, _: wire::CreateDynamicThingGroup) -> Result<wire::Done, ApiError> {
+    Err(no_dynamic_groups())
+}
+
+/// Refuses to change a dynamic group.
+///
+/// # Errors
+/// `InvalidRequestException`, always.
+pub async fn update_dynamic(_: Api, _: Caller, _: wire::UpdateDynamicThingGroup) -> Result<wire::Done, ApiError> {
+    Err(no_dynamic_groups())
+}
+
+/// Refuses to remove a dynamic group.
+///
+/// # Errors
+/// `InvalidRequestException`, always.
+pub async fn delete_dynamic(_: Api, _: Caller, _: wire::DeleteDynamicThingGroup) -> Result<wire::Done, ApiError> {
+    Err(no_dynamic_groups())
+}
+
+fn no_dynamic_groups() -> ApiError {
+    ApiError::invalid("there are no dynamic thing groups here, as they need fleet indexing: use a thing group")
 }
 
 /// Lists the things of a group.

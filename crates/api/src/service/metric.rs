@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::place::BehaviorPlace;
 use super::rules::takes_dimension;
+use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -39,6 +40,7 @@ pub async fn create(
         .map_err(|err| ApiError::invalid(format!("{err}")))?;
     let arn = api.arn(&caller, Resource::Metric(name.clone()));
     let parameters = json!({ "metricType": kind.as_str(), "displayName": input.display_name, "tags": input.tags });
+    let tags = tags::at_creation(input.tags)?;
     let new = NewCustomMetric {
         name,
         kind,
@@ -48,7 +50,7 @@ pub async fn create(
             parameters: parameters.to_string(),
         },
     };
-    let created = api.db.create_custom_metric(&new, api.now()).await;
+    let created = api.db.create_custom_metric(&new, &tags, api.now()).await;
     created.map_err(|err| ApiError::from(err).about(&new.name, arn.clone()))?;
     Ok(wire::CreatedCustomMetric {
         metric_name: new.name.to_string(),

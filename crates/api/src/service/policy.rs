@@ -10,6 +10,7 @@ use picket_policy::Document;
 use picket_store::access::AccessScope;
 use picket_store::registry::PolicyTarget;
 
+use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -23,10 +24,11 @@ const N_DOCUMENT_CHARS_MAX: usize = 2048;
 /// `MalformedPolicyException` when the document is none; `ResourceAlreadyExistsException` when there is one of that name.
 pub async fn create(api: Api, caller: Caller, input: wire::CreatePolicy) -> Result<wire::CreatedPolicy, ApiError> {
     check_document(&input.policy_document)?;
+    let tags = tags::at_creation(input.tags)?;
     let arn = api.arn(&caller, Resource::Policy(input.policy_name.clone()));
     let created = api
         .db
-        .create_policy(&input.policy_name, &input.policy_document, api.now())
+        .create_policy(&input.policy_name, &input.policy_document, &tags, api.now())
         .await;
     let policy = created.map_err(|err| ApiError::from(err).about(&input.policy_name, arn.clone()))?;
     api.changed([AccessScope::Policy(policy.name.clone())]).await;

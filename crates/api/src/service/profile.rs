@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::place::ProfilePlace;
 use super::rules::{ALERT_TARGETS, EXPORT_CONFIG, Known, METRICS_TO_RETAIN, METRICS_TO_RETAIN_V2, refusal, warnings};
+use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -42,7 +43,8 @@ pub async fn create(
         behaviors,
         extras: Value::Object(extras).to_string(),
     };
-    let created = api.db.create_profile(&new, api.now()).await;
+    let tags = tags::at_creation(input.tags)?;
+    let created = api.db.create_profile(&new, &tags, api.now()).await;
     let profile = created.map_err(|err| ApiError::from(err).about(&new.name, arn.clone()))?;
     Ok(wire::CreatedSecurityProfile {
         security_profile_name: profile.name.to_string(),

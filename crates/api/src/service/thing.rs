@@ -1,8 +1,8 @@
-//! Things and their principals.
+//! Things.
 
-use picket_aws::arn::{Arn, Resource};
+use picket_aws::arn::Resource;
 use picket_aws::wire;
-use picket_model::name::{CertificateId, ThingName};
+use picket_model::name::ThingName;
 use picket_store::access::AccessScope;
 use picket_store::registry::{AttributeFilter, Attributes, Change, NewThing, Thing, ThingFilter, ThingUpdate};
 
@@ -14,8 +14,14 @@ use crate::state::{Api, ApiState, Caller};
 /// Registers a thing.
 ///
 /// # Errors
-/// `ResourceAlreadyExistsException` when there is one of that name with other settings.
+/// `ResourceAlreadyExistsException` when there is one of that name with other settings; `ResourceNotFoundException` for its type;
+/// `InvalidRequestException` when its type is out of use, there are too many attributes, or a billing group is named: Picket
+/// bills nobody.
 pub async fn create(api: Api, caller: Caller, input: wire::CreateThing) -> Result<wire::CreatedThing, ApiError> {
+    if let Some(name) = input.billing_group_name {
+        let reason = format!("billingGroupName is {name}, expected none: there are no billing groups here");
+        return Err(ApiError::invalid(reason));
+    }
     let attributes = input
         .attribute_payload
         .and_then(|payload| payload.attributes)
@@ -23,7 +29,7 @@ pub async fn create(api: Api, caller: Caller, input: wire::CreateThing) -> Resul
     let new = NewThing {
         name: input.thing_name,
         type_name: input.thing_type_name,
-        attributes: bounded(attributes)?,
+        attributes,
     };
     let arn = api.arn(&caller, Resource::Thing(new.name.clone()));
     let thing = match api.db.create_thing(&new, api.now()).await {
@@ -44,7 +50,8 @@ pub async fn create(api: Api, caller: Caller, input: wire::CreateThing) -> Resul
 /// Changes a thing's type and attributes.
 ///
 /// # Errors
-/// `ResourceNotFoundException`, or `VersionConflictException` when the caller has seen another version.
+/// `ResourceNotFoundException` for the thing or its new type; `VersionConflictException` when the caller has seen another
+/// version; `InvalidRequestException` when the new type is out of use, or there would be too many attributes.
 pub async fn update(api: Api, _: Caller, input: wire::UpdateThing) -> Result<wire::Done, ApiError> {
     let type_name = match (input.thing_type_name, input.remove_thing_type.unwrap_or_default()) {
         (Some(_), true) => {
@@ -56,20 +63,9 @@ pub async fn update(api: Api, _: Caller, input: wire::UpdateThing) -> Result<wir
         (None, true) => Change::Remove,
         (None, false) => Change::Keep,
     };
-    let attributes = match input.attribute_payload {
-        None => Change::Keep,
-        Some(payload) => {
-            let attributes = bounded(payload.attributes.unwrap_or_default())?;
-            if payload.merge.unwrap_or_default() {
-                Change::Merge(attributes)
-            } else {
-                Change::Set(attributes)
-            }
-        }
-    };
     let update = ThingUpdate {
         type_name,
-        attributes,
+        attributes: change_of(input.attribute_payload),
         expected_version: input.expected_version,
     };
     api.db.update_thing(&input.thing_name, &update).await?;
@@ -92,7 +88,7 @@ pub async fn describe(
         thing_name: thing.name.to_string(),
         thing_id: thing.id,
         thing_arn: api.arn(&caller, Resource::Thing(thing.name)),
-        thing_type_name: thing.type_name,
+        thing_type_name: thing.type_name.map(|name| name.to_string()),
         attributes: thing.attributes,
         version: thing.version,
     })
@@ -134,7 +130,7 @@ pub async fn list(api: Api, caller: Caller, input: wire::ListThings) -> Result<w
     let (things, next_token) = page.cut(read, |thing| thing.name.clone());
     let summary = |thing: Thing| wire::ThingAttribute {
         thing_name: thing.name.to_string(),
-        thing_type_name: thing.type_name,
+        thing_type_name: thing.type_name.map(|name| name.to_string()),
         thing_arn: api.arn(&caller, Resource::Thing(thing.name)),
         attributes: thing.attributes,
         version: thing.version,
@@ -175,104 +171,22 @@ pub async fn groups(
     })
 }
 
-/// Attaches a certificate to a thing.
-///
-/// # Errors
-/// `ResourceNotFoundException` for either; `InvalidRequestException` when the principal is no certificate, or one for another
-/// thing alone.
-pub async fn attach_principal(api: Api, _: Caller, input: wire::AttachThingPrincipal) -> Result<wire::Done, ApiError> {
-    let id = certificate_of(&api, input.principal)?;
-    let is_exclusive = input.thing_principal_type.as_deref() == Some("EXCLUSIVE_THING");
-    api.db.attach_principal(&input.thing_name, &id, is_exclusive).await?;
-    api.changed([AccessScope::Certificate(id), AccessScope::Thing(input.thing_name)])
-        .await;
-    Ok(wire::Done {})
-}
-
-/// Detaches a certificate from a thing; one that is not attached is detached already.
-///
-/// # Errors
-/// `ResourceNotFoundException` for the thing.
-pub async fn detach_principal(api: Api, _: Caller, input: wire::DetachThingPrincipal) -> Result<wire::Done, ApiError> {
-    let id = certificate_of(&api, input.principal)?;
-    api.db.detach_principal(&input.thing_name, &id).await?;
-    api.changed([AccessScope::Certificate(id), AccessScope::Thing(input.thing_name)])
-        .await;
-    Ok(wire::Done {})
-}
-
-/// Lists the certificates of a thing.
-///
-/// # Errors
-/// `ResourceNotFoundException`
-pub async fn principals(
-    api: Api,
-    caller: Caller,
-    input: wire::ListThingPrincipals,
-) -> Result<wire::Principals, ApiError> {
-    let page = Page::of("ListThingPrincipals", input.next_token.as_deref(), input.max_results)?;
-    existing(&api, &input.thing_name).await?;
-    let read = api
-        .db
-        .principals_of_thing(&input.thing_name, page.after.as_ref(), page.n_read())
-        .await?;
-    let (ids, next_token) = page.cut(read, Clone::clone);
-    Ok(wire::Principals {
-        principals: ids
-            .into_iter()
-            .map(|id| api.arn(&caller, Resource::Certificate(id)))
-            .collect(),
-        next_token,
-    })
-}
-
-/// Lists the things of a certificate.
-///
-/// # Errors
-/// `ResourceNotFoundException`
-pub async fn things_of_principal(
-    api: Api,
-    _: Caller,
-    input: wire::ListPrincipalThings,
-) -> Result<wire::ThingNames, ApiError> {
-    let page: Page<ThingName> = Page::of("ListPrincipalThings", input.next_token.as_deref(), input.max_results)?;
-    let id = certificate_of(&api, input.principal)?;
-    if api.db.certificate(&id).await?.is_none() {
-        return Err(ApiError::not_found("certificate", id));
-    }
-    let read = api
-        .db
-        .things_of_principal(&id, page.after.as_ref(), page.n_read())
-        .await?;
-    let (names, next_token) = page.cut(read, Clone::clone);
-    Ok(wire::ThingNames {
-        things: names.iter().map(ToString::to_string).collect(),
-        next_token,
-    })
-}
-
-/// The certificate that a principal's ARN names: there are no other principals here.
-fn certificate_of(api: &ApiState, principal: Arn) -> Result<CertificateId, ApiError> {
-    match api.own(principal)? {
-        Resource::Certificate(id) => Ok(id),
-        other => Err(ApiError::invalid(format!(
-            "principal is {other}, expected cert/<64 hex digits>"
-        ))),
-    }
-}
-
-async fn existing(api: &ApiState, name: &ThingName) -> Result<Thing, ApiError> {
+pub(super) async fn existing(api: &ApiState, name: &ThingName) -> Result<Thing, ApiError> {
     api.db
         .thing(name)
         .await?
         .ok_or_else(|| ApiError::not_found("thing", name))
 }
 
-pub(super) fn bounded(attributes: Attributes) -> Result<Attributes, ApiError> {
-    let (n_found, n_max) = (attributes.len(), Thing::N_ATTRIBUTES_MAX);
-    if n_max < n_found {
-        let reason = format!("attributePayload has {n_found} attributes, expected {n_max} at most");
-        return Err(ApiError::invalid(reason));
+/// What an attribute payload does to attributes that there are.
+pub(super) fn change_of(payload: Option<wire::AttributePayload>) -> Change<Attributes> {
+    let Some(payload) = payload else {
+        return Change::Keep;
+    };
+    let attributes = payload.attributes.unwrap_or_default();
+    if payload.merge.unwrap_or_default() {
+        Change::Merge(attributes)
+    } else {
+        Change::Set(attributes)
     }
-    Ok(attributes)
 }

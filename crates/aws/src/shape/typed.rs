@@ -93,6 +93,7 @@ typed_by_parsing!(
     picket_model::name::TaskId,
     picket_model::name::ThingGroupName,
     picket_model::name::ThingName,
+    picket_model::name::ThingTypeName,
     picket_model::violation::ViolationId,
     crate::arn::Arn,
 );

@@ -1,5 +1,6 @@
 //! The constraints that several members share.
 
+use super::tag::TAG;
 use crate::shape::{Member, Pattern, Shape, member};
 
 /// Most elements of a page.
@@ -116,24 +117,17 @@ pub(super) const CERTIFICATE_STATUS: Shape = Shape::Choice(&[
     "PENDING_ACTIVATION",
 ]);
 
-/// Tags: accepted by their constraints.
-pub(super) const TAGS: Shape = Shape::List {
-    of: &TAG,
-    len_min: 0,
-    len_max: 50,
-};
-const TAG: Shape = Shape::Structure(&[
-    member!(String, body "Key", TAG_KEY),
-    member!(Option<String>, body "Value", text(0, 256, &ANY)),
-]);
-const TAG_KEY: Shape = text(
+/// Tags. How many a resource may have is a matter of those it has.
+pub(super) const TAGS: Shape = list(&TAG);
+pub(super) const TAG_VALUE: Shape = text(0, 256, &ANY);
+pub(super) const TAG_KEY: Shape = text(
     1,
     128,
     &Pattern {
         expression: "^([\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*)$",
         fits: |text| {
             text.chars()
-                .all(|c| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c))
+                .all(|c| c.is_alphanumeric() || (c.is_whitespace() && !c.is_control()) || "_.:/=+-@".contains(c))
         },
     },
 );
@@ -233,6 +227,8 @@ const TASK_CHARS: Pattern = Pattern {
     expression: "[a-zA-Z0-9_-]+",
     fits: |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)),
 };
+/// A text without constraints.
+pub(super) const TEXT: Shape = text(0, usize::MAX, &ANY);
 
 /// `[\s\S]*`
 pub(super) const ANY: Pattern = Pattern {

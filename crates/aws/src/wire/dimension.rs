@@ -2,10 +2,10 @@
 
 use picket_model::name::DimensionName;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::EpochSecs;
 use super::constraint::{ANY, CLIENT_REQUEST_TOKEN, NAME, PAGE_SIZE, TAGS, TOKEN, text};
+use super::tag::Tag;
 use crate::shape::{Shape, operations};
 
 const STRING_VALUES: Shape = Shape::List {
@@ -20,7 +20,7 @@ operations! {
         name: DimensionName = path "name" NAME,
         kind: String = body "type" Shape::Choice(&["TOPIC_FILTER"]),
         string_values: Vec<String> = body "stringValues" STRING_VALUES,
-        tags: Option<Vec<Value>> = body "tags" TAGS,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
         client_request_token: String = body "clientRequestToken" CLIENT_REQUEST_TOKEN,
     }
 

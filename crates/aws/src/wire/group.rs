@@ -6,7 +6,8 @@ use picket_model::name::{ThingGroupName, ThingName};
 use serde::{Deserialize, Serialize};
 
 use super::EpochSecs;
-use super::constraint::{ARN, BOOLEAN, NAME, PAGE_SIZE, TAGS, TOKEN, VERSION, description};
+use super::constraint::{ANY, ARN, BOOLEAN, NAME, PAGE_SIZE, TAGS, TEXT, TOKEN, VERSION, description, list, text};
+use super::tag::Tag;
 use super::thing::{ATTRIBUTE_PAYLOAD, AttributePayload};
 use crate::arn::Arn;
 use crate::shape::{operations, structures};
@@ -25,7 +26,14 @@ operations! {
         thing_group_name: ThingGroupName = path "thingGroupName" NAME,
         parent_group_name: Option<ThingGroupName> = body "parentGroupName" NAME,
         thing_group_properties: Option<ThingGroupProperties> = body "thingGroupProperties" THING_GROUP_PROPERTIES,
-        tags: Option<Vec<serde_json::Value>> = body "tags" TAGS,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
+    }
+
+    /// Changes what people say of a group.
+    UpdateThingGroup: "PATCH" "/thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        thing_group_properties: ThingGroupProperties = body "thingGroupProperties" THING_GROUP_PROPERTIES,
+        expected_version: Option<i64> = body "expectedVersion" VERSION,
     }
 
     /// Shows a group.
@@ -65,6 +73,40 @@ operations! {
         thing_arn: Option<Arn> = body "thingArn" ARN,
     }
 
+    /// Takes a thing out of some groups and puts it into others, at once.
+    UpdateThingGroupsForThing: "PUT" "/thing-groups/updateThingGroupsForThing" {
+        thing_name: Option<ThingName> = body "thingName" NAME,
+        thing_groups_to_add: Option<Vec<ThingGroupName>> = body "thingGroupsToAdd" list(&NAME),
+        thing_groups_to_remove: Option<Vec<ThingGroupName>> = body "thingGroupsToRemove" list(&NAME),
+        override_dynamic_groups: Option<bool> = body "overrideDynamicGroups" BOOLEAN,
+    }
+
+    /// Creates a group of the things that a query finds: refused.
+    CreateDynamicThingGroup: "POST" "/dynamic-thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        thing_group_properties: Option<ThingGroupProperties> = body "thingGroupProperties" THING_GROUP_PROPERTIES,
+        index_name: Option<String> = body "indexName" NAME,
+        query_string: String = body "queryString" text(1, usize::MAX, &ANY),
+        query_version: Option<String> = body "queryVersion" TEXT,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
+    }
+
+    /// Changes a group of the things that a query finds: refused.
+    UpdateDynamicThingGroup: "PATCH" "/dynamic-thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        thing_group_properties: ThingGroupProperties = body "thingGroupProperties" THING_GROUP_PROPERTIES,
+        expected_version: Option<i64> = body "expectedVersion" VERSION,
+        index_name: Option<String> = body "indexName" NAME,
+        query_string: Option<String> = body "queryString" text(1, usize::MAX, &ANY),
+        query_version: Option<String> = body "queryVersion" TEXT,
+    }
+
+    /// Removes a group of the things that a query finds: refused.
+    DeleteDynamicThingGroup: "DELETE" "/dynamic-thing-groups/{thingGroupName}" {
+        thing_group_name: ThingGroupName = path "thingGroupName" NAME,
+        expected_version: Option<i64> = query "expectedVersion" VERSION,
+    }
+
     /// Lists the things of a group.
     ListThingsInThingGroup: "GET" "/thing-groups/{thingGroupName}/things" {
         thing_group_name: ThingGroupName = path "thingGroupName" NAME,
@@ -84,6 +126,14 @@ pub struct CreatedThingGroup {
     pub thing_group_arn: String,
     /// Another one if it is deleted and created again.
     pub thing_group_id: String,
+}
+
+/// Answer of [`UpdateThingGroup`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdatedThingGroup {
+    /// Its version now.
+    pub version: i64,
 }
 
 /// A group by name and ARN.

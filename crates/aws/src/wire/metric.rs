@@ -10,6 +10,7 @@ use super::constraint::{
     ANY, CLIENT_REQUEST_TOKEN, DEVICE_NAME, DIMENSION_OPERATOR, NAME, PAGE_SIZE, TAGS, TIMESTAMP, TOKEN, description,
     text,
 };
+use super::tag::Tag;
 use crate::shape::{Shape, operations};
 
 const METRIC_TYPE: Shape = Shape::Choice(&["string-list", "ip-address-list", "number-list", "number"]);
@@ -19,7 +20,7 @@ operations! {
         metric_name: MetricName = path "metricName" NAME,
         display_name: Option<String> = body "displayName" description(128),
         metric_type: String = body "metricType" METRIC_TYPE,
-        tags: Option<Vec<serde_json::Value>> = body "tags" TAGS,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
         client_request_token: String = body "clientRequestToken" CLIENT_REQUEST_TOKEN,
     }
 

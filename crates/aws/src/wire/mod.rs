@@ -14,7 +14,10 @@ mod mitigation;
 pub mod picket;
 mod policy;
 mod profile;
+mod setting;
+mod tag;
 mod thing;
+mod thing_type;
 mod violation;
 
 use picket_model::time::Timestamp;
@@ -28,7 +31,10 @@ pub use metric::*;
 pub use mitigation::*;
 pub use policy::*;
 pub use profile::*;
+pub use setting::*;
+pub use tag::*;
 pub use thing::*;
+pub use thing_type::*;
 pub use violation::*;
 
 /// A point in time as answers carry it: seconds since the epoch, with fraction.

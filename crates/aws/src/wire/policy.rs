@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EpochSecs;
 use super::constraint::{ARN, BOOLEAN, MARKER, PAGE_SIZE, POLICY_DOCUMENT, POLICY_NAME, TAGS};
+use super::tag::Tag;
 use crate::arn::Arn;
 use crate::shape::operations;
 
@@ -13,7 +14,7 @@ operations! {
     CreatePolicy: "POST" "/policies/{policyName}" {
         policy_name: PolicyName = path "policyName" POLICY_NAME,
         policy_document: String = body "policyDocument" POLICY_DOCUMENT,
-        tags: Option<Vec<serde_json::Value>> = body "tags" TAGS,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
     }
 
     /// Shows a policy with the document in force.

@@ -9,6 +9,7 @@ use super::EpochSecs;
 use super::constraint::{
     ANY, ARN, BEHAVIORS, BOOLEAN, METRIC_DIMENSION, NAME, PAGE_SIZE, ROLE_ARN, TAGS, TOKEN, VERSION, description, text,
 };
+use super::tag::Tag;
 use crate::arn::Arn;
 use crate::shape::{Shape, Typed, member, operations};
 
@@ -53,7 +54,7 @@ operations! {
         alert_targets: Option<Map<String, Value>> = body "alertTargets" ALERT_TARGETS,
         additional_metrics_to_retain: Option<Vec<String>> = body "additionalMetricsToRetain" METRICS_TO_RETAIN,
         additional_metrics_to_retain_v2: Option<Vec<Value>> = body "additionalMetricsToRetainV2" METRICS_TO_RETAIN_V2,
-        tags: Option<Vec<Value>> = body "tags" TAGS,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
         metrics_export_config: Option<Map<String, Value>> = body "metricsExportConfig" METRICS_EXPORT_CONFIG,
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use picket_model::name::ThingName;
+use picket_model::name::{ThingName, ThingTypeName};
 use serde::{Deserialize, Serialize};
 
 use super::constraint::{ARN, ATTRIBUTE_NAME, ATTRIBUTE_VALUE, ATTRIBUTES, BOOLEAN, NAME, PAGE_SIZE, TOKEN, VERSION};
@@ -17,11 +17,14 @@ structures! {
     }
 }
 
+/// Whether a certificate is for one thing alone.
+const THING_PRINCIPAL_TYPE: Shape = Shape::Choice(&["EXCLUSIVE_THING", "NON_EXCLUSIVE_THING"]);
+
 operations! {
     /// Registers a thing; the same again is the same.
     CreateThing: "POST" "/things/{thingName}" {
         thing_name: ThingName = path "thingName" NAME,
-        thing_type_name: Option<String> = body "thingTypeName" NAME,
+        thing_type_name: Option<ThingTypeName> = body "thingTypeName" NAME,
         attribute_payload: Option<AttributePayload> = body "attributePayload" ATTRIBUTE_PAYLOAD,
         billing_group_name: Option<String> = body "billingGroupName" NAME,
     }
@@ -29,7 +32,7 @@ operations! {
     /// Changes a thing's type and attributes.
     UpdateThing: "PATCH" "/things/{thingName}" {
         thing_name: ThingName = path "thingName" NAME,
-        thing_type_name: Option<String> = body "thingTypeName" NAME,
+        thing_type_name: Option<ThingTypeName> = body "thingTypeName" NAME,
         attribute_payload: Option<AttributePayload> = body "attributePayload" ATTRIBUTE_PAYLOAD,
         expected_version: Option<i64> = body "expectedVersion" VERSION,
         remove_thing_type: Option<bool> = body "removeThingType" BOOLEAN,
@@ -52,7 +55,7 @@ operations! {
         max_results: Option<u32> = query "maxResults" PAGE_SIZE,
         attribute_name: Option<String> = query "attributeName" ATTRIBUTE_NAME,
         attribute_value: Option<String> = query "attributeValue" ATTRIBUTE_VALUE,
-        thing_type_name: Option<String> = query "thingTypeName" NAME,
+        thing_type_name: Option<ThingTypeName> = query "thingTypeName" NAME,
         use_prefix_attribute_value: Option<bool> = query "usePrefixAttributeValue" BOOLEAN,
     }
 
@@ -67,7 +70,7 @@ operations! {
     AttachThingPrincipal: "PUT" "/things/{thingName}/principals" {
         thing_name: ThingName = path "thingName" NAME,
         principal: Arn = header("x-amzn-principal") "principal" ARN,
-        thing_principal_type: Option<String> = query "thingPrincipalType" Shape::Choice(&["EXCLUSIVE_THING", "NON_EXCLUSIVE_THING"]),
+        thing_principal_type: Option<String> = query "thingPrincipalType" THING_PRINCIPAL_TYPE,
     }
 
     /// Detaches a certificate from a thing.
@@ -81,6 +84,22 @@ operations! {
         thing_name: ThingName = path "thingName" NAME,
         next_token: Option<String> = query "nextToken" TOKEN,
         max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+    }
+
+    /// Lists the certificates of a thing, with whether they are for it alone.
+    ListThingPrincipalsV2: "GET" "/things/{thingName}/principals-v2" {
+        thing_name: ThingName = path "thingName" NAME,
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+        thing_principal_type: Option<String> = query "thingPrincipalType" THING_PRINCIPAL_TYPE,
+    }
+
+    /// Lists the things of a certificate, with whether it is for them alone.
+    ListPrincipalThingsV2: "GET" "/principals/things-v2" {
+        principal: Arn = header("x-amzn-principal") "principal" ARN,
+        next_token: Option<String> = query "nextToken" TOKEN,
+        max_results: Option<u32> = query "maxResults" PAGE_SIZE,
+        thing_principal_type: Option<String> = query "thingPrincipalType" THING_PRINCIPAL_TYPE,
     }
 
     /// Lists the things of a certificate.
@@ -172,4 +191,46 @@ pub struct Principals {
     /// Where the next page goes on; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_token: Option<String>,
+}
+
+/// Answer of [`ListThingPrincipalsV2`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingPrincipals {
+    /// One page.
+    pub thing_principal_objects: Vec<ThingPrincipal>,
+    /// Where the next page goes on; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// A certificate of a thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingPrincipal {
+    /// The ARN.
+    pub principal: String,
+    /// `EXCLUSIVE_THING` when it is for this thing alone, else `NON_EXCLUSIVE_THING`.
+    pub thing_principal_type: String,
+}
+
+/// Answer of [`ListPrincipalThingsV2`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrincipalThings {
+    /// One page.
+    pub principal_thing_objects: Vec<PrincipalThing>,
+    /// Where the next page goes on; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_token: Option<String>,
+}
+
+/// A thing of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PrincipalThing {
+    /// The name.
+    pub thing_name: String,
+    /// `EXCLUSIVE_THING` when the certificate is for this thing alone, else `NON_EXCLUSIVE_THING`.
+    pub thing_principal_type: String,
 }

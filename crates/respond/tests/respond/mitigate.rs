@@ -8,7 +8,7 @@ use picket_respond::{Clock, Enforcer, mitigate, notify, webhook_client};
 use picket_store::Db;
 use picket_store::access::AccessScope;
 use picket_store::decisions::{Cause, Release};
-use picket_store::registry::{Attributes, NewGroup, NewThing};
+use picket_store::registry::{Attributes, NewGroup, NewThing, Tags};
 use picket_store::responses::{Response, Webhook};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -271,7 +271,7 @@ async fn a_mirror_that_fails_does_not_lift_the_quarantine() {
             description: None,
             attributes: Attributes::default(),
         };
-        db.create_group(&group, AT).await.unwrap();
+        db.create_group(&group, &Tags::default(), AT).await.unwrap();
         db.add_to_group(&"pump-7".parse().unwrap(), &group.name).await.unwrap();
     }
     story.respond(isolating("isolate")).await;

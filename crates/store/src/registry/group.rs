@@ -3,7 +3,8 @@
 use picket_model::name::ThingGroupName;
 use picket_model::time::Timestamp;
 
-use super::{Attributes, attributes_of_json, attributes_to_json, expect_version, id_of, membership};
+use super::tag::{self, TaggedKind, Tags};
+use super::{Attributes, Change, attributes_of_json, attributes_to_json, expect_version, id_of, membership};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx, judging};
 
@@ -44,6 +45,17 @@ pub struct NewGroup {
     pub attributes: Attributes,
 }
 
+/// An update of a thing group. Its place is fixed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupUpdate {
+    /// What people say of it; `None` leaves it as it is.
+    pub description: Option<String>,
+    /// Its attributes. One that is set to an empty text is left out.
+    pub attributes: Change<Attributes>,
+    /// The version that the caller has seen; refused when it is another.
+    pub expected_version: Option<i64>,
+}
+
 /// Which groups to list. Everything that is given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GroupFilter {
@@ -51,8 +63,9 @@ pub struct GroupFilter {
     pub parent: Option<ThingGroupName>,
     /// Only groups whose name begins so.
     pub name_prefix: Option<String>,
-    /// Not only the groups directly below `parent` but all.
-    pub is_recursive: bool,
+    /// Not only the groups directly below `parent`, or the roots, but all. When it is not said, all groups if there is no
+    /// `parent`.
+    pub is_recursive: Option<bool>,
 }
 
 const SELECT: &str =
@@ -64,16 +77,44 @@ impl Db {
     /// # Errors
     /// [`StoreError::Exists`] when there is another one of that name; [`StoreError::NotFound`] for the parent;
     /// [`StoreError::Rule`] when the tree would be deeper than 7 or the parent have more than 100 children.
-    pub async fn create_group(&self, new: &NewGroup, at: Timestamp) -> Result<Group, StoreError> {
+    pub async fn create_group(&self, new: &NewGroup, tags: &Tags, at: Timestamp) -> Result<Group, StoreError> {
         let mut tx = self.begin_write().await?;
         let is_new = insert(&mut tx, new, at).await?;
         let group = group_in(&mut tx, &new.name).await?;
         if is_new {
+            tag::put(&mut tx, TaggedKind::Group, new.name.as_str(), tags).await?;
             tx.commit().await?;
         } else if !group.is_same(new) {
             return Err(StoreError::exists("thing group", &new.name));
         }
         Ok(group)
+    }
+
+    /// Changes what people say of a group; says its version then.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Version`] when the caller has seen another version; [`StoreError::Rule`] when it
+    /// would have more attributes than [`Group::N_ATTRIBUTES_MAX`].
+    pub async fn update_group(&self, name: &ThingGroupName, update: &GroupUpdate) -> Result<i64, StoreError> {
+        let mut tx = self.begin_write().await?;
+        if !lock(&mut tx, name).await? {
+            return Err(StoreError::not_found("thing group", name));
+        }
+        let mut group = group_in(&mut tx, name).await?;
+        expect_version("thing group", name, group.version, update.expected_version)?;
+        update.attributes.apply(&mut group.attributes);
+        let (n_found, n_max) = (group.attributes.len(), Group::N_ATTRIBUTES_MAX);
+        if n_max < n_found {
+            let reason = format!("thing group {name} would have {n_found} attributes, expected {n_max} at most");
+            return Err(StoreError::Rule { reason });
+        }
+        let sql = "UPDATE thing_group SET description = COALESCE($1, description), attributes = $2, \
+                   version = version + 1 WHERE name = $3";
+        let attributes = attributes_to_json(&group.attributes)?;
+        tx.execute(sql, args![update.description.as_deref(), attributes, name.as_str()])
+            .await?;
+        tx.commit().await?;
+        Ok(group.version + 1)
     }
 
     /// The group of that name.
@@ -116,8 +157,9 @@ impl Db {
         let rows = match &filter.parent {
             None => {
                 let sql = "SELECT name FROM thing_group WHERE name > $1 AND name >= $2 AND name <= $3 \
-                           ORDER BY name LIMIT $4";
-                self.rows(sql, args![after, first, last, n_max]).await?
+                           AND (parent IS NULL OR $4) ORDER BY name LIMIT $5";
+                let is_recursive = filter.is_recursive.unwrap_or(true);
+                self.rows(sql, args![after, first, last, is_recursive, n_max]).await?
             }
             Some(parent) => {
                 if self.group(parent).await?.is_none() {
@@ -128,7 +170,8 @@ impl Db {
                                UNION SELECT g.name FROM thing_group g JOIN below b ON g.parent = b.name WHERE $2 \
                            ) SELECT name FROM below WHERE name > $3 AND name >= $4 AND name <= $5 \
                            ORDER BY name LIMIT $6";
-                let values = args![parent.as_str(), filter.is_recursive, after, first, last, n_max];
+                let is_recursive = filter.is_recursive.unwrap_or_default();
+                let values = args![parent.as_str(), is_recursive, after, first, last, n_max];
                 self.rows(sql, values).await?
             }
         };
@@ -159,6 +202,7 @@ impl Db {
         membership::empty(&mut tx, name).await?;
         tx.execute("DELETE FROM thing_group WHERE name = $1", args![name.as_str()])
             .await?;
+        tag::remove_all(&mut tx, TaggedKind::Group, name.as_str()).await?;
         let sql = "DELETE FROM profile_target WHERE target = $1";
         if tx.execute(sql, args![format!("thinggroup/{name}")]).await? > 0 {
             judging::bump(&mut tx).await?;
@@ -169,6 +213,9 @@ impl Db {
 }
 
 impl Group {
+    /// The most attributes of a group: as many as AWS's quota has for a thing.
+    pub const N_ATTRIBUTES_MAX: usize = 50;
+
     fn is_same(&self, new: &NewGroup) -> bool {
         (&self.parent, &self.description, &self.attributes) == (&new.parent, &new.description, &new.attributes)
     }

@@ -1,5 +1,7 @@
 //! Which thing is in which group.
 
+use std::collections::BTreeSet;
+
 use picket_model::name::{ThingGroupName, ThingName};
 use picket_model::record::Member;
 
@@ -39,6 +41,42 @@ impl Db {
         let was_member = remove(&mut tx, thing, group).await?;
         tx.commit().await?;
         Ok(was_member)
+    }
+
+    /// Takes a thing out of some groups and puts it into others, all or nothing. It is taken out first, so that it can move
+    /// within a tree. Says whether anything changed.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the thing or a group; [`StoreError::Rule`] when the thing would be in two groups of a tree,
+    /// or in more than 10 groups.
+    pub async fn change_groups(
+        &self,
+        thing: &ThingName,
+        add: &BTreeSet<ThingGroupName>,
+        remove: &BTreeSet<ThingGroupName>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin_write().await?;
+        // In one order, so that two of these never wait for each other.
+        for group in add.union(remove) {
+            if !group::lock(&mut tx, group).await? {
+                return Err(StoreError::not_found("thing group", group));
+            }
+        }
+        if !thing::lock(&mut tx, thing).await? {
+            return Err(StoreError::not_found("thing", thing));
+        }
+        let mut is_changed = false;
+        for group in remove {
+            is_changed |= leave(&mut tx, thing, group).await?;
+        }
+        for group in add {
+            is_changed |= join(&mut tx, thing, group).await?;
+        }
+        if is_changed {
+            announce(&mut tx, thing).await?;
+            tx.commit().await?;
+        }
+        Ok(is_changed)
     }
 
     /// The next `n_max` groups that a thing is in, by name, without the groups above them.
@@ -91,6 +129,15 @@ pub(crate) async fn add(tx: &mut Tx, thing: &ThingName, group: &ThingGroupName) 
     if !thing::lock(tx, thing).await? {
         return Err(StoreError::not_found("thing", thing));
     }
+    let is_new = join(tx, thing, group).await?;
+    if is_new {
+        announce(tx, thing).await?;
+    }
+    Ok(is_new)
+}
+
+/// Puts a thing into a group, both held by this transaction; says whether it was not in it.
+async fn join(tx: &mut Tx, thing: &ThingName, group: &ThingGroupName) -> Result<bool, StoreError> {
     let sql = "INSERT INTO membership (thing, root, group_name) SELECT $1, root, name FROM thing_group WHERE name = $2 \
                ON CONFLICT (thing, root) DO NOTHING";
     if tx.execute(sql, args![thing.as_str(), group.as_str()]).await? == 0 {
@@ -105,18 +152,21 @@ pub(crate) async fn add(tx: &mut Tx, thing: &ThingName, group: &ThingGroupName) 
         let reason = format!("thing {thing} is in {N_GROUPS_OF_THING_MAX} groups, no more are possible");
         return Err(StoreError::Rule { reason });
     }
-    announce(tx, thing).await?;
     Ok(true)
 }
 
 /// Takes a thing out of a group, and tells its partition; says whether it was in it.
 pub(crate) async fn remove(tx: &mut Tx, thing: &ThingName, group: &ThingGroupName) -> Result<bool, StoreError> {
-    let sql = "DELETE FROM membership WHERE thing = $1 AND group_name = $2";
-    let was_member = tx.execute(sql, args![thing.as_str(), group.as_str()]).await? == 1;
+    let was_member = leave(tx, thing, group).await?;
     if was_member {
         announce(tx, thing).await?;
     }
     Ok(was_member)
+}
+
+async fn leave(tx: &mut Tx, thing: &ThingName, group: &ThingGroupName) -> Result<bool, StoreError> {
+    let sql = "DELETE FROM membership WHERE thing = $1 AND group_name = $2";
+    Ok(tx.execute(sql, args![thing.as_str(), group.as_str()]).await? == 1)
 }
 
 /// Takes all things out of a group, and tells their partitions.

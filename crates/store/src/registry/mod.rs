@@ -1,4 +1,4 @@
-//! The registry: things, groups, certificates, policies, and the keys of the API's callers.
+//! The registry: things, their types, groups, certificates, policies, tags, settings, and the keys of the API's callers.
 //!
 //! What judging depends on (which things there are, and in which groups) is told to the partition of the thing by an
 //! outbox row in the transaction that changes it.
@@ -12,7 +12,10 @@ mod key;
 pub(crate) mod membership;
 pub(crate) mod policy;
 mod principal;
+mod setting;
+pub(crate) mod tag;
 mod thing;
+mod thing_type;
 
 use std::collections::BTreeMap;
 
@@ -22,10 +25,14 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::StoreError;
 
 pub use certificate::{BadCertificateStatus, Certificate, CertificateMode, CertificateStatus, NewCertificate};
-pub use group::{Group, GroupFilter, NewGroup};
+pub use group::{Group, GroupFilter, GroupUpdate, NewGroup};
 pub use key::AccessKey;
 pub use policy::{Policy, PolicyTarget};
+pub use principal::PrincipalKind;
+pub use setting::{EventSetting, Setting};
+pub use tag::{BadTags, Tagged, TaggedKind, Tags};
 pub use thing::{AttributeFilter, Change, NewThing, Thing, ThingFilter, ThingUpdate};
+pub use thing_type::{ThingType, ThingTypeProperties, ThingTypeUpdate};
 
 /// Names with texts, as AWS attaches them to things and groups.
 pub type Attributes = BTreeMap<String, String>;

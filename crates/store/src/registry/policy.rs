@@ -4,6 +4,7 @@ use picket_model::name::{CertificateId, PolicyName, ThingGroupName};
 use picket_model::time::Timestamp;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::tag::{self, TaggedKind, Tags};
 use super::{certificate, group};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx};
@@ -42,11 +43,18 @@ impl Db {
     ///
     /// # Errors
     /// [`StoreError::Exists`], whatever document the other has.
-    pub async fn create_policy(&self, name: &PolicyName, document: &str, at: Timestamp) -> Result<Policy, StoreError> {
+    pub async fn create_policy(
+        &self,
+        name: &PolicyName,
+        document: &str,
+        tags: &Tags,
+        at: Timestamp,
+    ) -> Result<Policy, StoreError> {
         let mut tx = self.begin_write().await?;
         if !insert(&mut tx, name, document, at).await? {
             return Err(StoreError::exists("policy", name));
         }
+        tag::put(&mut tx, TaggedKind::Policy, name.as_str(), tags).await?;
         tx.commit().await?;
         Ok(Policy {
             name: name.clone(),
@@ -117,6 +125,7 @@ impl Db {
         }
         tx.execute("DELETE FROM policy WHERE name = $1", args![name.as_str()])
             .await?;
+        tag::remove_all(&mut tx, TaggedKind::Policy, name.as_str()).await?;
         tx.commit().await
     }
 

@@ -1,9 +1,9 @@
 //! Things: the devices that are registered.
 
-use picket_model::name::ThingName;
+use picket_model::name::{ThingName, ThingTypeName};
 use picket_model::time::Timestamp;
 
-use super::{Attributes, attributes_of_json, attributes_to_json, expect_version, id_of, membership};
+use super::{Attributes, attributes_of_json, attributes_to_json, expect_version, id_of, membership, thing_type};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx};
 
@@ -15,7 +15,7 @@ pub struct Thing {
     /// Its id, in the form of a UUID: another one if it is deleted and created again.
     pub id: String,
     /// Its type, if it has one.
-    pub type_name: Option<String>,
+    pub type_name: Option<ThingTypeName>,
     /// Its attributes.
     pub attributes: Attributes,
     /// 1 at first, one more with each update.
@@ -30,7 +30,7 @@ pub struct NewThing {
     /// Its name.
     pub name: ThingName,
     /// Its type, if it has one.
-    pub type_name: Option<String>,
+    pub type_name: Option<ThingTypeName>,
     /// Its attributes.
     pub attributes: Attributes,
 }
@@ -53,7 +53,7 @@ pub enum Change<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ThingUpdate {
     /// Its type.
-    pub type_name: Change<String>,
+    pub type_name: Change<ThingTypeName>,
     /// Its attributes. One that is set to an empty text is left out.
     pub attributes: Change<Attributes>,
     /// The version that the caller has seen; refused when it is another.
@@ -64,7 +64,7 @@ pub struct ThingUpdate {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ThingFilter {
     /// Only things of this type.
-    pub type_name: Option<String>,
+    pub type_name: Option<ThingTypeName>,
     /// Only things with such an attribute.
     pub attribute: Option<AttributeFilter>,
 }
@@ -84,17 +84,24 @@ impl Db {
     /// Registers a thing. The same thing again is the same.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] when there is one of that name with another type or other attributes.
+    /// [`StoreError::Exists`] when there is one of that name with another type or other attributes;
+    /// [`StoreError::NotFound`] for the type; [`StoreError::Rule`] when the type is out of use, or there are more attributes
+    /// than such a thing can have.
     pub async fn create_thing(&self, new: &NewThing, at: Timestamp) -> Result<Thing, StoreError> {
         let mut tx = self.begin_write().await?;
+        let type_name = new.type_name.as_ref().map(ThingTypeName::as_str);
         let attributes = attributes_to_json(&new.attributes)?;
         let sql = "INSERT INTO thing (name, thing_id, type_name, attributes, version, created_at) \
                    VALUES ($1, $2, $3, $4, 1, $5) ON CONFLICT (name) DO NOTHING";
         let id = id_of("thing", new.name.as_str(), at);
-        let values = args![new.name.as_str(), id, new.type_name.clone(), attributes, at.millis()];
+        let values = args![new.name.as_str(), id, type_name, attributes, at.millis()];
         let is_new = tx.execute(sql, values).await? == 1;
         let thing = thing_in(&mut tx, &new.name).await?;
         if is_new {
+            if let Some(name) = &new.type_name {
+                thing_type::lock_in_use(&mut tx, name).await?;
+            }
+            thing.check_attributes()?;
             write_attributes(&mut tx, &thing).await?;
             membership::announce(&mut tx, &new.name).await?;
             tx.commit().await?;
@@ -127,11 +134,12 @@ impl Db {
         n_max: u32,
     ) -> Result<Vec<Thing>, StoreError> {
         let after = after.map_or("", ThingName::as_str);
+        let type_name = filter.type_name.as_ref().map(ThingTypeName::as_str);
         let rows = match &filter.attribute {
             None => {
                 let sql = "SELECT name, thing_id, type_name, attributes, version, created_at FROM thing \
                            WHERE name > $1 AND ($2 IS NULL OR type_name = $2) ORDER BY name LIMIT $3";
-                self.rows(sql, args![after, filter.type_name.clone(), n_max]).await?
+                self.rows(sql, args![after, type_name, n_max]).await?
             }
             Some(wanted) => {
                 let sql = "SELECT t.name, t.thing_id, t.type_name, t.attributes, t.version, t.created_at \
@@ -139,14 +147,7 @@ impl Db {
                            WHERE a.name = $1 AND a.value >= $2 AND a.value <= $3 AND a.thing > $4 \
                            AND ($5 IS NULL OR t.type_name = $5) ORDER BY a.thing LIMIT $6";
                 let (first, last) = wanted.range();
-                let values = args![
-                    wanted.name.as_str(),
-                    first,
-                    last,
-                    after,
-                    filter.type_name.clone(),
-                    n_max
-                ];
+                let values = args![wanted.name.as_str(), first, last, after, type_name, n_max];
                 self.rows(sql, values).await?
             }
         };
@@ -156,8 +157,9 @@ impl Db {
     /// Changes a thing; says what it is now.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Version`] when the caller has seen another version, or [`StoreError::Rule`] when
-    /// it would have more than [`Thing::N_ATTRIBUTES_MAX`] attributes.
+    /// [`StoreError::NotFound`] for the thing or its new type; [`StoreError::Version`] when the caller has seen another
+    /// version; [`StoreError::Rule`] when the new type is out of use, or there would be more attributes than such a thing can
+    /// have.
     pub async fn update_thing(&self, name: &ThingName, update: &ThingUpdate) -> Result<Thing, StoreError> {
         let mut tx = self.begin_write().await?;
         if !lock(&mut tx, name).await? {
@@ -165,19 +167,18 @@ impl Db {
         }
         let mut thing = thing_in(&mut tx, name).await?;
         expect_version("thing", name, thing.version, update.expected_version)?;
+        let old_type = thing.type_name.clone();
         thing.apply(update);
-        if Thing::N_ATTRIBUTES_MAX < thing.attributes.len() {
-            let (n_found, n_max) = (thing.attributes.len(), Thing::N_ATTRIBUTES_MAX);
-            let reason = format!("thing {name} would have {n_found} attributes, expected {n_max} at most");
-            return Err(StoreError::Rule { reason });
+        match &thing.type_name {
+            Some(new) if thing.type_name != old_type => thing_type::lock_in_use(&mut tx, new).await?,
+            _ => {}
         }
+        thing.check_attributes()?;
         let sql = "UPDATE thing SET type_name = $1, attributes = $2, version = $3 WHERE name = $4";
         let attributes = attributes_to_json(&thing.attributes)?;
-        tx.execute(
-            sql,
-            args![thing.type_name.clone(), attributes, thing.version, name.as_str()],
-        )
-        .await?;
+        let type_name = thing.type_name.as_ref().map(ThingTypeName::as_str);
+        tx.execute(sql, args![type_name, attributes, thing.version, name.as_str()])
+            .await?;
         tx.execute("DELETE FROM thing_attribute WHERE thing = $1", args![name.as_str()])
             .await?;
         write_attributes(&mut tx, &thing).await?;
@@ -214,8 +215,25 @@ impl Db {
 }
 
 impl Thing {
-    /// The most attributes of one thing: AWS's quota.
+    /// The most attributes of a thing with a type: AWS's quota.
     pub const N_ATTRIBUTES_MAX: usize = 50;
+    /// The most attributes of a thing without a type: AWS's quota.
+    pub const N_ATTRIBUTES_WITHOUT_TYPE_MAX: usize = 3;
+
+    fn check_attributes(&self) -> Result<(), StoreError> {
+        let (kind, n_max) = match &self.type_name {
+            Some(_) => ("with", Self::N_ATTRIBUTES_MAX),
+            None => ("without", Self::N_ATTRIBUTES_WITHOUT_TYPE_MAX),
+        };
+        let (name, n_found) = (&self.name, self.attributes.len());
+        if n_max < n_found {
+            let reason = format!(
+                "thing {name} would have {n_found} attributes, expected {n_max} at most for a thing {kind} a type"
+            );
+            return Err(StoreError::Rule { reason });
+        }
+        Ok(())
+    }
 
     fn apply(&mut self, update: &ThingUpdate) {
         self.version += 1;
@@ -224,13 +242,20 @@ impl Thing {
             Change::Set(name) | Change::Merge(name) => self.type_name = Some(name.clone()),
             Change::Remove => self.type_name = None,
         }
-        match &update.attributes {
-            Change::Keep => {}
-            Change::Set(attributes) => self.attributes = attributes.clone(),
-            Change::Merge(attributes) => self.attributes.extend(attributes.clone()),
-            Change::Remove => self.attributes.clear(),
+        update.attributes.apply(&mut self.attributes);
+    }
+}
+
+impl Change<Attributes> {
+    /// Changes the attributes. One with an empty text goes away.
+    pub(super) fn apply(&self, attributes: &mut Attributes) {
+        match self {
+            Self::Keep => {}
+            Self::Set(new) => attributes.clone_from(new),
+            Self::Merge(new) => attributes.extend(new.clone()),
+            Self::Remove => attributes.clear(),
         }
-        self.attributes.retain(|_, value| !value.is_empty());
+        attributes.retain(|_, value| !value.is_empty());
     }
 }
 
@@ -274,7 +299,7 @@ fn thing_of(row: &Row) -> Result<Thing, StoreError> {
     Ok(Thing {
         name: row.parsed(0)?,
         id: row.at(1)?,
-        type_name: row.at(2)?,
+        type_name: row.parsed_option(2)?,
         attributes: attributes_of_json(&row.at::<String>(3)?)?,
         version: row.at(4)?,
         created_at: Timestamp::from_millis(row.at(5)?),

@@ -5,7 +5,7 @@ use picket_model::time::Timestamp;
 use picket_model::violation::ViolationId;
 use picket_store::access::AccessScope;
 use picket_store::decisions::{Cause, DecisionFilter, NewDecision, Release};
-use picket_store::registry::{Attributes, NewGroup, NewThing};
+use picket_store::registry::{Attributes, NewGroup, NewThing, Tags};
 use picket_store::responses::{Quarantine, Response, Webhook, WebhookUrl, webhook_consumer};
 use picket_store::{Db, OutboxItem, StoreError};
 
@@ -177,7 +177,7 @@ async fn a_mirror_that_fails_does_not_lift_the_decision() {
                 description: None,
                 attributes: Attributes::default(),
             };
-            db.create_group(&new, AT).await.unwrap();
+            db.create_group(&new, &Tags::default(), AT).await.unwrap();
         }
         db.add_to_group(&thing, &"leaf".parse().unwrap()).await.unwrap();
         // A thing is in one group of a tree at most.

@@ -10,7 +10,10 @@
 mod decisions;
 mod effects;
 mod engines;
+mod members;
 mod outbox;
 mod profiles;
+mod tags;
+mod thing_types;
 mod topics;
 mod violations;

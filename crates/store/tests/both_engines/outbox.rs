@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use picket_store::registry::Tags;
 use picket_store::{Db, OutboxItem};
 
 use crate::effects::{raised, write};
@@ -45,7 +46,7 @@ async fn transactions_at_the_same_time_leave_no_gaps() {
                     for n in 0..10 {
                         let at = picket_model::time::Timestamp::from_millis(1);
                         let metric = metric(&format!("m{writer}-{n}"), None);
-                        db.create_custom_metric(&metric, at).await.unwrap();
+                        db.create_custom_metric(&metric, &Tags::default(), at).await.unwrap();
                     }
                 })
             })
@@ -82,10 +83,11 @@ async fn a_commit_whose_caller_went_away_is_told_of_all_the_same() {
                     db.cursor("pipeline").await.unwrap();
                 }
             };
+            let no_tags = Tags::default();
             tokio::select! {
                 biased;
                 () = reads => {}
-                _ = db.create_custom_metric(&metric, at) => {}
+                _ = db.create_custom_metric(&metric, &no_tags, at) => {}
             }
             // Takes its turn after what may still be going on.
             db.move_cursor("stranger", 1).await.unwrap();

@@ -5,7 +5,7 @@ use picket_model::profile::{Behaviors, Target};
 use picket_model::time::Timestamp;
 use picket_store::custom_metrics::NewCustomMetric;
 use picket_store::profiles::{NewProfile, ProfileFilter, ProfileUpdate};
-use picket_store::registry::{Attributes, NewGroup};
+use picket_store::registry::{Attributes, NewGroup, Tags};
 use picket_store::requests::Request;
 use picket_store::{Db, OutboxItem, StoreError};
 
@@ -52,10 +52,10 @@ async fn each_change_of_what_is_judged_is_a_revision() {
     on_each(async |db: Db| {
         assert_eq!(db.judging_config(0).await.unwrap().unwrap().profiles, []);
         let name = "Quiet".parse().unwrap();
-        let profile = db.create_profile(&quiet(), AT).await.unwrap();
+        let profile = db.create_profile(&quiet(), &Tags::default(), AT).await.unwrap();
         assert_eq!((profile.version, profile.created_at, revision(&db).await), (1, AT, 1));
         assert!(matches!(
-            db.create_profile(&quiet(), AT).await,
+            db.create_profile(&quiet(), &Tags::default(), AT).await,
             Err(StoreError::Exists { .. })
         ));
         assert_eq!(db.profile(&name).await.unwrap(), Some(profile));
@@ -63,7 +63,11 @@ async fn each_change_of_what_is_judged_is_a_revision() {
         update_words_and_rules(&db).await;
         db.attach_profile(&name, &Target::AllThings, AT).await.unwrap();
         db.attach_profile(&name, &Target::AllThings, AT).await.unwrap();
-        assert!(db.create_custom_metric(&metric("batt", None), AT).await.unwrap());
+        assert!(
+            db.create_custom_metric(&metric("batt", None), &Tags::default(), AT)
+                .await
+                .unwrap()
+        );
         assert_eq!(revision(&db).await, 4);
         let config = db.judging_config(4).await.unwrap().unwrap();
         assert_eq!(
@@ -144,7 +148,7 @@ async fn targets_are_groups_that_exist_and_five_profiles_at_most() {
                 name: Clone::clone(name),
                 ..quiet()
             };
-            db.create_profile(&new, AT).await.unwrap();
+            db.create_profile(&new, &Tags::default(), AT).await.unwrap();
         }
         let pumps = Target::Group("pumps".parse().unwrap());
         let missing = db.attach_profile(&names[0], &pumps, AT).await;
@@ -162,7 +166,7 @@ async fn targets_are_groups_that_exist_and_five_profiles_at_most() {
                 description: None,
                 attributes: Attributes::default(),
             };
-            db.create_group(&group, AT).await.unwrap();
+            db.create_group(&group, &Tags::default(), AT).await.unwrap();
         }
         for name in &names[..5] {
             db.attach_profile(name, &pumps, AT).await.unwrap();
@@ -194,8 +198,8 @@ async fn targets_are_groups_that_exist_and_five_profiles_at_most() {
 async fn a_custom_metric_that_is_judged_stays() {
     on_each(async |db: Db| {
         let new = metric("batt", Some("Battery"));
-        assert!(db.create_custom_metric(&new, AT).await.unwrap());
-        assert!(!db.create_custom_metric(&new, LATER).await.unwrap(), "the same request");
+        assert!(db.create_custom_metric(&new, &Tags::default(), AT).await.unwrap());
+        assert!(!db.create_custom_metric(&new, &Tags::default(), LATER).await.unwrap(), "the same request");
         for (token, parameters, name, expected) in [
             ("batt", "other", "batt", "other parameters"),
             ("other", "", "batt", "exists already"),
@@ -203,7 +207,7 @@ async fn a_custom_metric_that_is_judged_stays() {
         ] {
             let mut other = metric(name, None);
             other.request = Request { token: token.to_owned(), parameters: parameters.to_owned() };
-            let refused = db.create_custom_metric(&other, AT).await.unwrap_err().to_string();
+            let refused = db.create_custom_metric(&other, &Tags::default(), AT).await.unwrap_err().to_string();
             assert!(refused.contains(expected), "{token} {parameters} {name}: {refused}");
         }
         let metric = new.name;
@@ -213,7 +217,7 @@ async fn a_custom_metric_that_is_judged_stays() {
             ),
             ..quiet()
         };
-        db.create_profile(&new, AT).await.unwrap();
+        db.create_profile(&new, &Tags::default(), AT).await.unwrap();
         let filter = ProfileFilter { metric: Some(metric.clone()), dimension: None };
         assert_eq!(db.profiles(&filter, None, 10).await.unwrap(), std::slice::from_ref(&new.name));
         assert_eq!(db.profiles(&filter, Some(&new.name), 10).await.unwrap(), []);
