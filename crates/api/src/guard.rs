@@ -49,7 +49,7 @@ impl Gate {
 pub(crate) struct RequestId(pub(crate) String);
 
 impl RequestId {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Without randomness the id says nothing, and the request is served all the same.
         let bytes = random::<16>().unwrap_or_default();
         let hex = picket_aws::percent::hex(&bytes);

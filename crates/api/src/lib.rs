@@ -21,4 +21,4 @@ pub use error::ApiError;
 pub use keys::KeyRing;
 pub use listen::{Limits, serve};
 pub use router::{router, router_within};
-pub use state::{Api, ApiState, Caller, Explainer, Explanation, Live};
+pub use state::{Api, ApiState, Caller, Explainer, Explanation, Live, MessageCertificate};

@@ -35,11 +35,12 @@ pub fn router_within(state: ApiState, limits: Limits) -> Router {
     let services = Services {
         iot: of_areas(AREAS, &api),
         iot_data: of_areas(DATA_AREAS, &api).method_not_allowed_fallback(method_not_allowed),
-        sns: sns::router(Router::new()).with_state(api),
+        sns: sns::router(Router::new()).with_state(Arc::clone(&api)),
     };
     Router::new()
         .fallback(dispatch)
         .layer(from_fn_with_state(gate, guard))
+        .layer(from_fn_with_state(api, sns::visit))
         .with_state(services)
 }
 

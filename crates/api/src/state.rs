@@ -33,6 +33,12 @@ pub trait Explainer: Send + Sync {
     ) -> BoxFuture<'a, Option<Explanation>>;
 }
 
+/// Knows the certificate that messages to subscribers are signed by.
+pub trait MessageCertificate: Send + Sync {
+    /// The certificate of that id, PEM; `None` when messages are signed by no such certificate.
+    fn pem<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<String>>;
+}
+
 /// What an engine says of an alarm.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Explanation {
@@ -52,6 +58,8 @@ pub struct ApiState {
     pub broker: Arc<dyn Broker>,
     /// The engines.
     pub explainer: Arc<dyn Explainer>,
+    /// The certificate that messages to subscribers are signed by.
+    pub message_certificate: Arc<dyn MessageCertificate>,
     /// The account in every ARN: 12 digits.
     pub account_id: String,
     /// The region of ARNs where the caller names none.

@@ -23,3 +23,8 @@ async fn aws_sdk_for_rust_walks_registry_and_detect() {
 async fn boto3_keeps_a_registry() {
     Served::start().await.python("boto3_registry.py", &[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_walks_the_operations_of_sns() {
+    Served::start().await.python("boto3_sns.py", &[]).await;
+}

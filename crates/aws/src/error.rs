@@ -60,6 +60,10 @@ codes! {
     UnrecognizedClientException = 403,
     /// The caller may call this, but not for what it names.
     ForbiddenException = 403,
+    /// There cannot be more topics.
+    TopicLimitExceededException = 403,
+    /// There cannot be more subscriptions.
+    SubscriptionLimitExceededException = 403,
     /// What was asked for was never configured.
     NotConfiguredException = 404,
     /// What the path names does not exist.

@@ -4,6 +4,7 @@
 //! constraint of a single value is checked anywhere else. Constraints are those of the AWS IoT service model (2015-05-28).
 
 mod declare;
+mod form;
 mod json;
 mod typed;
 
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::percent;
 
 pub(crate) use declare::{member, operations, structures};
+pub use form::Form;
 pub use typed::{Blob, Field, Members, Typed};
 
 /// An operation of the API.
@@ -58,6 +60,8 @@ pub enum Location {
     Body,
     /// The whole body, as it is.
     Payload,
+    /// A field of the form in the body.
+    Form,
 }
 
 /// What a value may be.
@@ -144,6 +148,12 @@ pub enum BadInput {
         /// Why not.
         reason: String,
     },
+    /// The body is not a form.
+    #[error("request is not a form of names and values: {reason}")]
+    Form {
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// A request, as far as operations read it.
@@ -187,6 +197,12 @@ impl Operation {
     pub fn read(&self, raw: &RawInput<'_>) -> Result<Members, BadInput> {
         let has_body = self.members.iter().any(|member| member.location == Location::Body);
         let mut body = if has_body { json::object(raw.body)? } else { Map::new() };
+        let has_form = self.members.iter().any(|member| member.location == Location::Form);
+        let form = if has_form {
+            Form::parse(raw.body)?
+        } else {
+            Form::default()
+        };
         let mut members = Map::new();
         for member in self.members {
             let value = match member.location {
@@ -206,6 +222,7 @@ impl Operation {
                         .transpose()?
                 }
                 Location::Body => body.remove(member.wire_name),
+                Location::Form => form.value(member.wire_name, member.shape)?,
                 // What is bytes is text among the members.
                 Location::Payload => (!raw.body.is_empty()).then(|| STANDARD.encode(raw.body).into()),
             };

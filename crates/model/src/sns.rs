@@ -198,6 +198,19 @@ impl FromStr for SubscriptionArn {
     }
 }
 
+const CERTIFICATE_PREFIX: &str = "/SimpleNotificationService-";
+
+/// The path under which a server hands out the certificate that its messages are signed by: receivers may keep what they
+/// got there, so another certificate has another path.
+pub fn certificate_path(id: &str) -> String {
+    format!("{CERTIFICATE_PREFIX}{id}.pem")
+}
+
+/// The id in such a path, if it is one.
+pub fn certificate_of_path(path: &str) -> Option<&str> {
+    path.strip_prefix(CERTIFICATE_PREFIX)?.strip_suffix(".pem")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

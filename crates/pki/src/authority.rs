@@ -176,6 +176,11 @@ impl Authority {
         })
     }
 
+    /// A certificate for the key that messages to people are signed by. It opens no door: neither a server's nor a device's.
+    pub(crate) fn certify_signer(&self, name: &str, key: &KeyPair, now_ms: i64) -> Result<Certificate, PkiError> {
+        self.certify(params(name, now_ms, LEAF_YEARS)?, key)
+    }
+
     fn issue(&self, params: CertificateParams, kind: KeyKind) -> Result<Issued, PkiError> {
         let key = kind.generate()?;
         let certificate = self.certify(params, &key)?;

@@ -7,8 +7,10 @@ mod authority;
 mod facts;
 mod key;
 mod request;
+mod signer;
 
 pub use authority::{Authority, Issued, PkiError};
 pub use facts::{BadCertificate, CertificateFacts, fingerprint};
 pub use key::KeyKind;
 pub use request::BadRequest;
+pub use signer::MessageSigner;

@@ -23,6 +23,10 @@ pub struct ServeOptions {
     /// Where the API listens; port 0 takes any [default: 127.0.0.1:8080]
     #[arg(long, env = "PICKET_API_LISTEN", value_name = "ADDR")]
     pub api_listen: Option<SocketAddr>,
+    /// Where others reach the API: http:// or https:// and a host; goes into messages to subscribers of topics
+    /// [default: http:// and where the API listens]
+    #[arg(long, env = "PICKET_API_URL", value_name = "URL")]
+    pub api_url: Option<String>,
     /// Where devices arrive, MQTT over mutual TLS; port 0 takes any [default: 0.0.0.0:8883]
     #[arg(long, env = "PICKET_MQTT_LISTEN", value_name = "ADDR")]
     pub mqtt_listen: Option<SocketAddr>,
@@ -77,6 +81,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the API listens.
     pub api_listen: SocketAddr,
+    /// Where others reach the API, without a slash at the end.
+    pub api_url: Option<String>,
     /// Where devices arrive.
     pub mqtt_listen: SocketAddr,
     /// Where devices arrive that ask for ALPN `x-amzn-mqtt-ca`.
@@ -148,6 +154,7 @@ impl ServeOptions {
             api_listen: said
                 .api_listen
                 .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            api_url: said.api_url.map(api_url).transpose()?,
             mqtt_listen: said
                 .mqtt_listen
                 .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 8883))),
@@ -187,6 +194,7 @@ impl ServeOptions {
             config: self.config,
             data: self.data.or(file.data),
             api_listen: self.api_listen.or(file.api_listen),
+            api_url: self.api_url.or(file.api_url),
             mqtt_listen: self.mqtt_listen.or(file.mqtt_listen),
             mqtt_alpn_listen: self.mqtt_alpn_listen.or(file.mqtt_alpn_listen),
             account_id: self.account_id.or(file.account_id),
@@ -218,6 +226,17 @@ fn in_range<T: PartialOrd + std::fmt::Display>(name: &str, found: T, min: T, max
         bail!("{name} is {found}, expected {min} to {max}");
     }
     Ok(found)
+}
+
+fn api_url(text: String) -> anyhow::Result<String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_host_char = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#');
+    match host {
+        Some(host) if !host.is_empty() && text.len() <= 256 && host.bytes().all(is_host_char) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => bail!("api_url is {text:?}, expected http:// or https:// and a host"),
+    }
 }
 
 fn account_id(text: String) -> anyhow::Result<String> {

@@ -11,7 +11,7 @@ use picket_api::KeyRing;
 use picket_aws::operator::OperatorFile;
 use picket_aws::sigv4::Credentials;
 use picket_model::time::Timestamp;
-use picket_pki::Authority;
+use picket_pki::{Authority, MessageSigner};
 use picket_store::Db;
 
 /// The paths in a data directory.
@@ -141,6 +141,39 @@ impl DataDir {
             certificate_pem: issued.certificate_pem,
             private_key_pem: issued.private_key_pem,
         })
+    }
+
+    /// What messages to subscribers are signed by, if there is one yet.
+    pub(crate) fn message_signer(&self) -> anyhow::Result<Option<MessageSigner>> {
+        let (certificate, key) = self.signer_files();
+        if !certificate.exists() || !key.exists() {
+            return Ok(None);
+        }
+        let signer = MessageSigner::from_pem(&read(&certificate)?, &read(&key)?);
+        signer
+            .map(Some)
+            .with_context(|| format!("{} and its key cannot be used", certificate.display()))
+    }
+
+    /// Whether there is one.
+    pub(crate) fn has_message_signer(&self) -> bool {
+        self.signer_files().0.exists()
+    }
+
+    /// Another one, which takes the place of what is there. Receivers fetch its certificate with the next message.
+    pub(crate) fn new_message_signer(&self, authority: &Authority, now: Timestamp) -> anyhow::Result<MessageSigner> {
+        let (certificate, key) = self.signer_files();
+        let signer = MessageSigner::create(authority, "Picket messages", now.millis())
+            .context("cannot make the key that messages are signed by")?;
+        // First away and last back: its presence says that the two belong together.
+        remove(&certificate)?;
+        write_private(&key, signer.private_key_pem().as_bytes())?;
+        write_public(&certificate, signer.certificate_pem().as_bytes())?;
+        Ok(signer)
+    }
+
+    fn signer_files(&self) -> (PathBuf, PathBuf) {
+        (self.0.join("messages.pem"), self.0.join("messages.key"))
     }
 
     /// The ring that opens stored access keys; `is_fresh` when there are none yet, and so nothing is lost with a new one.

@@ -18,6 +18,7 @@ mod live;
 mod pipeline;
 pub mod replay;
 pub mod serve;
+mod signing;
 mod snapshots;
 mod throttle;
 mod writer;

@@ -15,7 +15,7 @@ use picket_endpoint::{Endpoint, EndpointConfig, Limits};
 use picket_model::record::Stamped;
 use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
-use picket_respond::{Backoff, mitigate, notify, webhook_client};
+use picket_respond::{Backoff, Letterhead, Signer, deliver, mitigate, notify, publish, webhook_client};
 use picket_store::effects::Position;
 use picket_store::log::{LogLimits, PartitionId, ReportLog, Seq, SqliteLog};
 use picket_store::snapshots::SnapshotDir;
@@ -36,6 +36,7 @@ use crate::first_start::{self, DataDir, OperatorServer};
 use crate::gateway::Gateway;
 use crate::live::LiveSessions;
 use crate::pipeline::{Configs, Lane, LaneState, locked};
+use crate::signing::Signing;
 use crate::snapshots::{Keeper, KeptLane};
 use crate::throttle::Throttle;
 use crate::writer::{LogWriter, writer};
@@ -54,6 +55,12 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 const WEBHOOK_BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
+};
+
+/// How long the database is left alone that does not take an alert for a topic, at first and at most.
+const PUBLISH_BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(5),
 };
 
 /// A running server.
@@ -132,7 +139,7 @@ impl Server {
         let gateway = Arc::new(core.gateway(&directory));
         let endpoint = core.endpoint(&authority, &directory, &gateway).await?;
         let mqtt_addr = endpoint.local_addr();
-        let mqtt_alpn_port = endpoint.local_alpn_addr().map(|addr| addr.port());
+        let ports = (mqtt_addr.port(), endpoint.local_alpn_addr().map(|addr| addr.port()));
         let live = Arc::new(LiveSessions {
             directory,
             sessions: endpoint.handle(),
@@ -149,12 +156,12 @@ impl Server {
             region: &core.config.region,
         };
         first_start::operator_key(&core.data, &core.db, &ring, server, core.clock.now()).await?;
-        let ports = (mqtt_addr.port(), mqtt_alpn_port);
-        let state = core.api_state(authority, ring, Arc::clone(&live), engines, ports);
+        let (signing, letterhead) = core.signing(&authority, api_addr);
+        let state = core.api_state(authority, ring, Arc::clone(&live), engines, signing, ports);
 
         let carried = feed::Carried::new(0);
         let router = feed::answer_when_carried(picket_api::router(state), &core.db, &carried);
-        let work = core.work(lanes, &live, carried)?;
+        let work = core.work(lanes, &live, carried, letterhead)?;
         let mut doors = Stage::new(&core.failed);
         doors.spawn("the endpoint", |shutdown| endpoint.run(over(shutdown)));
         doors.spawn("the API", |shutdown| {
@@ -383,6 +390,7 @@ impl Core {
         keys: KeyRing,
         live: Arc<LiveSessions>,
         explainer: Arc<Engines>,
+        signing: Arc<Signing>,
         (mqtt_port, mqtt_alpn_port): (u16, Option<u16>),
     ) -> ApiState {
         let clock = Arc::clone(&self.clock);
@@ -391,6 +399,7 @@ impl Core {
             broker: Arc::new(EndpointBroker(live.sessions.clone())),
             live,
             explainer,
+            message_certificate: signing,
             account_id: self.config.account_id.clone(),
             region: self.config.region.clone(),
             endpoint_names: self.config.endpoint_names.clone(),
@@ -412,6 +421,7 @@ impl Core {
         lanes: Vec<(Lane<SqliteLog>, KeptLane)>,
         live: &Arc<LiveSessions>,
         carried: feed::Carried,
+        letterhead: Letterhead,
     ) -> anyhow::Result<Stage> {
         let mut work = Stage::new(&self.failed);
         let (lanes, kept): (Vec<_>, Vec<_>) = lanes.into_iter().unzip();
@@ -453,14 +463,51 @@ impl Core {
         work.spawn("quarantining", |shutdown| {
             mitigate(self.db.clone(), enforcer, now, over(shutdown))
         });
-        let client = webhook_client(None)?;
-        work.spawn("alerting", |shutdown| {
-            notify(self.db.clone(), client, WEBHOOK_BACKOFF, over(shutdown))
-        });
         work.spawn("following the clock", |shutdown| {
             follow_clock(Arc::clone(&self.clock), self.writer.clone(), shutdown)
         });
+        self.tell(&mut work, letterhead)?;
         Ok(work)
+    }
+
+    /// What messages to subscribers are signed by, and what else they carry.
+    fn signing(&self, authority: &Arc<Authority>, api_addr: SocketAddr) -> (Arc<Signing>, Letterhead) {
+        let signing = Arc::new(Signing::new(
+            self.data.clone(),
+            Arc::clone(authority),
+            Arc::clone(&self.clock),
+        ));
+        let url = self.config.api_url.clone();
+        let letterhead = Letterhead {
+            base_url: url.unwrap_or_else(|| format!("http://{api_addr}")),
+            signer: Arc::clone(&signing) as Arc<dyn Signer>,
+        };
+        (signing, letterhead)
+    }
+
+    /// Who tells people: the webhooks of responses, and whoever is subscribed to topics.
+    fn tell(&self, work: &mut Stage, letterhead: Letterhead) -> anyhow::Result<()> {
+        let client = webhook_client(None)?;
+        let clock = Arc::clone(&self.clock);
+        let now: picket_respond::Clock = Arc::new(move || clock.now());
+        work.spawn("alerting", |shutdown| {
+            notify(self.db.clone(), client.clone(), WEBHOOK_BACKOFF, over(shutdown))
+        });
+        work.spawn("publishing alerts", |shutdown| {
+            let account_id = self.config.account_id.clone();
+            publish(
+                self.db.clone(),
+                account_id,
+                PUBLISH_BACKOFF,
+                Arc::clone(&now),
+                over(shutdown),
+            )
+        });
+        work.spawn("delivering messages", |shutdown| {
+            let backoff = Backoff::default();
+            deliver(self.db.clone(), client, backoff, letterhead, now, over(shutdown))
+        });
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use picket_api::broker::{Broker, Connection, NotPublished, Outbound, Retained};
-use picket_api::{ApiState, Explainer, Explanation, KeyRing, Limits, Live, router_within, serve};
+use picket_api::{ApiState, Explainer, Explanation, KeyRing, Limits, Live, MessageCertificate, router_within, serve};
 use picket_aws::call::Call;
 use picket_aws::sigv4::Credentials;
 use picket_model::name::{BehaviorName, DeviceName, ProfileName};
@@ -64,6 +64,13 @@ impl Explainer for Knows {
         _: &'a BehaviorName,
     ) -> BoxFuture<'a, Option<Explanation>> {
         Box::pin(std::future::ready(None))
+    }
+}
+
+impl MessageCertificate for Knows {
+    fn pem<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Option<String>> {
+        let pem = (id == "known").then(|| "the certificate".to_owned());
+        Box::pin(std::future::ready(pem))
     }
 }
 
@@ -125,6 +132,7 @@ impl Served {
             db: db.clone(),
             live: Arc::new(Told(Arc::clone(&told))),
             explainer: Arc::new(Knows),
+            message_certificate: Arc::new(Knows),
             broker: Arc::new(Nobody),
             account_id: "123456789012".to_owned(),
             region: "us-east-1".to_owned(),

@@ -93,6 +93,9 @@ macro_rules! member {
     ($type:ty, body $member:literal, $shape:expr) => {
         $crate::shape::member!(@ $type, Body, $member, $member, $shape)
     };
+    ($type:ty, form $member:literal, $shape:expr) => {
+        $crate::shape::member!(@ $type, Form, $member, $member, $shape)
+    };
     (@ $type:ty, $location:ident, $wire:literal, $member:literal, $shape:expr) => {
         $crate::shape::Member {
             name: $member,

@@ -94,6 +94,10 @@ typed_by_parsing!(
     picket_model::name::ThingGroupName,
     picket_model::name::ThingName,
     picket_model::name::ThingTypeName,
+    picket_model::name::TopicName,
+    picket_model::sns::SubscriptionArn,
+    picket_model::sns::SubscriptionProtocol,
+    picket_model::sns::TopicArn,
     picket_model::violation::ViolationId,
     crate::arn::Arn,
 );

@@ -1,7 +1,7 @@
 //! The operations: what each takes, with its constraints, and what it answers.
 //!
 //! Names, places and constraints are those of the AWS IoT service model (2015-05-28). Members that are not set are absent
-//! from answers. What AWS lacks is in [`picket`].
+//! from answers. What AWS lacks is in [`picket`], and another service of AWS's in [`sns`].
 
 mod audit;
 mod certificate;
@@ -15,6 +15,7 @@ pub mod picket;
 mod policy;
 mod profile;
 mod setting;
+pub mod sns;
 mod tag;
 mod thing;
 mod thing_type;

@@ -6,3 +6,4 @@ mod mitigate;
 mod notify;
 mod receiver;
 mod story;
+mod topics;

@@ -19,5 +19,6 @@ mod quarantine;
 mod refusals;
 mod reports;
 mod starts;
+mod topics;
 mod tutorial;
 mod workshop;

@@ -132,6 +132,18 @@ impl Db {
         confirmation: &Confirmation<'_>,
         at: Timestamp,
     ) -> Result<Subscription, StoreError> {
+        let unknown = || StoreError::Rule {
+            reason: "token is none of a subscription to this topic that waits for it".to_owned(),
+        };
+        // Anybody may come with a token: who guesses does not make others wait for the writer.
+        let sql = "SELECT 1 FROM subscription WHERE topic = $1 AND token = $2";
+        let args = args![confirmation.topic.as_str(), confirmation.token];
+        if self.row(sql, args).await?.is_none() {
+            return Err(match self.topic(confirmation.topic).await? {
+                Some(_) => unknown(),
+                None => StoreError::not_found("topic", confirmation.topic),
+            });
+        }
         let mut tx = self.begin_write().await?;
         lock(&mut tx, confirmation.topic).await?;
         let unconfirmed_since = at.millis().saturating_sub(PENDING_MILLIS_MAX);
@@ -147,12 +159,8 @@ impl Db {
             confirmation.token,
             unconfirmed_since,
         ];
-        let Some(row) = tx.row(AssertSqlSafe(sql), args).await? else {
-            return Err(StoreError::Rule {
-                reason: "token is none of a subscription to this topic that waits for it".to_owned(),
-            });
-        };
-        let found = subscription_of(&row)?;
+        let row = tx.row(AssertSqlSafe(sql), args).await?;
+        let found = subscription_of(&row.ok_or_else(unknown)?)?;
         tx.commit().await?;
         Ok(found)
     }
