@@ -98,6 +98,7 @@ impl From<BadSignature> for ApiError {
             BadSignature::SessionToken | BadSignature::UnknownKey => ApiErrorCode::UnrecognizedClientException,
             BadSignature::Service { .. }
             | BadSignature::Skewed { .. }
+            | BadSignature::Expired { .. }
             | BadSignature::Payload
             | BadSignature::Mismatch => ApiErrorCode::InvalidSignatureException,
         };

@@ -5,6 +5,11 @@ mod served;
 use served::Served;
 
 #[tokio::test(flavor = "multi_thread")]
+async fn botocore_signs_in_every_way() {
+    Served::start().await.python("boto3_signatures.py", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn boto3_walks_all_operations() {
     Served::start().await.python("boto3_walk.py", &[]).await;
 }

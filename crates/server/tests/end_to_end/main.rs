@@ -10,6 +10,7 @@
 mod admission;
 mod clients;
 mod crash;
+mod data_plane;
 mod fleet;
 mod link;
 mod operator;
