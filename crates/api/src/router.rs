@@ -18,8 +18,8 @@ use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
 use crate::service::{
-    audit, certificate, data, dimension, endpoint, group, key, metric, policy, principal, profile, response, setting,
-    tags, thing, thing_type, violation,
+    audit, certificate, data, dimension, endpoint, group, key, metric, mitigation, policy, principal, profile,
+    response, setting, tags, task, thing, thing_type, violation,
 };
 use crate::state::{Api, ApiState, Caller};
 
@@ -86,6 +86,7 @@ const AREAS: &[Area] = &[
     certificates,
     policies,
     detect,
+    mitigations,
     audits,
     responses,
 ];
@@ -220,6 +221,21 @@ fn detect(router: Router<Api>) -> Router<Api> {
         ListActiveViolations => violation::list_active,
         ListViolationEvents => violation::list_events,
         PutVerificationStateOnViolation => violation::verify,
+    )
+}
+
+fn mitigations(router: Router<Api>) -> Router<Api> {
+    routes!(router,
+        CreateMitigationAction => mitigation::create,
+        UpdateMitigationAction => mitigation::update,
+        DescribeMitigationAction => mitigation::describe,
+        DeleteMitigationAction => mitigation::delete,
+        ListMitigationActions => mitigation::list,
+        StartDetectMitigationActionsTask => task::start,
+        DescribeDetectMitigationActionsTask => task::describe,
+        ListDetectMitigationActionsTasks => task::list,
+        ListDetectMitigationActionsExecutions => task::executions,
+        CancelDetectMitigationActionsTask => task::cancel,
     )
 }
 

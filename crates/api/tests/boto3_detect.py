@@ -1,4 +1,4 @@
-"""Walks custom metrics, dimensions, profiles and audits with boto3: what is allowed, and every rule that is not."""
+"""Walks custom metrics, dimensions, profiles, audits and mitigation with boto3: what is allowed, and each rule that is not."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -256,6 +256,128 @@ def audits():
     invalid("'resourceIdentifier.account'", iot.list_audit_suppressions, resourceIdentifier={"account": "x" * 12})
 
 
+PARAMS = {
+    "UPDATE_DEVICE_CERTIFICATE": {"updateDeviceCertificateParams": {"action": "DEACTIVATE"}},
+    "UPDATE_CA_CERTIFICATE": {"updateCACertificateParams": {"action": "DEACTIVATE"}},
+    "ADD_THINGS_TO_THING_GROUP": {"addThingsToThingGroupParams": {"thingGroupNames": ["Q"], "overrideDynamicGroups": True}},
+    "REPLACE_DEFAULT_POLICY_VERSION": {"replaceDefaultPolicyVersionParams": {"templateName": "BLANK_POLICY"}},
+    "ENABLE_IOT_LOGGING": {"enableIoTLoggingParams": {"roleArnForLogging": ROLE, "logLevel": "WARN"}},
+    "PUBLISH_FINDING_TO_SNS": {"publishFindingToSnsParams": {"topicArn": "arn:aws:sns:eu-central-1:123456789012:t"}},
+}
+
+
+def actions():
+    for kind, params in PARAMS.items():
+        created = iot.create_mitigation_action(actionName=kind.lower(), roleArn=ROLE, actionParams=params)
+        assert created["actionArn"] == f"{ACCOUNT}:mitigationaction/{kind.lower()}", created
+        described = iot.describe_mitigation_action(actionName=kind.lower())
+        assert described["actionType"] == kind and described["actionParams"] == params, described
+        assert described["actionId"] == created["actionId"] and described["roleArn"] == ROLE, described
+        listed = pages("list_mitigation_actions", "actionIdentifiers", actionType=kind)
+        assert [one["actionName"] for one in listed] == [kind.lower()], listed
+    listed = pages("list_mitigation_actions", "actionIdentifiers", PaginationConfig={"PageSize": 2})
+    assert [one["actionName"] for one in listed] == sorted(kind.lower() for kind in PARAMS), listed
+    taken = {"actionName": "enable_iot_logging", "roleArn": ROLE, "actionParams": PARAMS["ENABLE_IOT_LOGGING"]}
+    exists = refused("ResourceAlreadyExistsException", 409, "enable_iot_logging", iot.create_mitigation_action, **taken)
+    assert exists["resourceId"] == "enable_iot_logging", exists
+    off = {"enableIoTLoggingParams": {"roleArnForLogging": ROLE, "logLevel": "DISABLED"}}
+    two = PARAMS["UPDATE_CA_CERTIFICATE"] | PARAMS["UPDATE_DEVICE_CERTIFICATE"]
+    for params, part in [
+        ({}, "0 members"),
+        (two, "2 members"),
+        (off, "DISABLED"),
+        ({"addThingsToThingGroupParams": {"thingGroupNames": ["a b"]}}, "pattern"),
+        ({"addThingsToThingGroupParams": {"thingGroupNames": ["g"] * 11}}, "less than or equal to 10"),
+        ({"replaceDefaultPolicyVersionParams": {"templateName": "FULL"}}, "enum value set"),
+        ({"publishFindingToSnsParams": {"topicArn": "x" * 351}}, "350"),
+    ]:
+        invalid(part, iot.create_mitigation_action, actionName="bad", roleArn=ROLE, actionParams=params)
+        invalid(part, iot.update_mitigation_action, actionName="enable_iot_logging", actionParams=params)
+    invalid("pattern", iot.create_mitigation_action, actionName="a:b", roleArn=ROLE, actionParams=PARAMS["UPDATE_CA_CERTIFICATE"])
+    louder = {"enableIoTLoggingParams": {"roleArnForLogging": ROLE, "logLevel": "DEBUG"}}
+    iot.update_mitigation_action(actionName="enable_iot_logging", actionParams=louder)
+    assert iot.describe_mitigation_action(actionName="enable_iot_logging")["actionParams"] == louder
+    refused("ResourceNotFoundException", 404, "nobody", iot.describe_mitigation_action, actionName="nobody")
+    refused("ResourceNotFoundException", 404, "nobody", iot.update_mitigation_action, actionName="nobody", roleArn=ROLE)
+    iot.delete_mitigation_action(actionName="publish_finding_to_sns")
+    iot.delete_mitigation_action(actionName="publish_finding_to_sns")
+    for n in range(95):
+        iot.create_mitigation_action(actionName=f"a-{n}", roleArn=ROLE, actionParams=off_to_on(n))
+    many = {"actionName": "one-too-many", "roleArn": ROLE, "actionParams": louder}
+    refused("LimitExceededException", 410, "100", iot.create_mitigation_action, **many)
+
+
+def off_to_on(n):
+    return {"enableIoTLoggingParams": {"roleArnForLogging": ROLE, "logLevel": ["DEBUG", "INFO"][n % 2]}}
+
+
+def tasks():
+    """Nothing runs tasks here, so they stay in progress."""
+    iot.create_security_profile(securityProfileName="p", behaviors=[behavior()])
+    action, target = "add_things_to_thing_group", {"securityProfileName": "p", "behaviorName": "b"}
+    span = {"startTime": NOW - timedelta(days=1), "endTime": NOW.replace(microsecond=678000)}
+    first = {
+        "taskId": "t-0",
+        "target": target,
+        "actions": [action],
+        "violationEventOccurrenceRange": span,
+        "includeOnlyActiveViolations": True,
+        "includeSuppressedAlerts": True,
+        "clientRequestToken": "k0",
+    }
+    assert iot.start_detect_mitigation_actions_task(**first)["taskId"] == "t-0"
+    iot.start_detect_mitigation_actions_task(**first)
+    start = iot.start_detect_mitigation_actions_task
+    refused("TaskAlreadyExistsException", 400, "t-0", start, **first | {"clientRequestToken": "k1"})
+    invalid("other parameters", start, **first | {"includeSuppressedAlerts": False})
+    invalid("other parameters", start, **first | {"taskId": "t-1"})
+    summary = iot.describe_detect_mitigation_actions_task(taskId="t-0")["taskSummary"]
+    assert summary["taskStatus"] == "IN_PROGRESS" and "taskEndTime" not in summary, summary
+    assert summary["target"] == target and summary["onlyActiveViolationsIncluded"], summary
+    assert summary["violationEventOccurrenceRange"]["endTime"] == span["endTime"], summary
+    assert summary["suppressedAlertsIncluded"] and set(summary["taskStatistics"].values()) == {0}, summary
+    definition = summary["actionsDefinition"]
+    assert definition[0]["name"] == action and definition[0]["actionParams"] == PARAMS["ADD_THINGS_TO_THING_GROUP"], definition
+    invalid("still used by task t-0", iot.delete_mitigation_action, actionName=action)
+
+    new = {"taskId": "t-9", "clientRequestToken": "k9", "target": {"securityProfileName": "p"}, "actions": [action]}
+    for change, part in [
+        ({"target": {}}, "exactly one"),
+        ({"target": {"violationIds": ["0" * 32], **target}}, "exactly one"),
+        ({"target": {"behaviorName": "b"}}, "without securityProfileName"),
+        ({"target": {"securityProfileName": "nobody"}}, "nobody does not exist"),
+        ({"target": {"securityProfileName": "p", "behaviorName": "nobody"}}, "behavior nobody"),
+        ({"target": {"violationIds": ["0" * 32]}}, "does not exist"),
+        ({"target": {"violationIds": ["0" * 32] * 26}}, "less than or equal to 25"),
+        ({"actions": ["nobody"]}, "nobody does not exist"),
+        ({"actions": ["enable_iot_logging"]}, "ENABLE_IOT_LOGGING, expected ADD_THINGS_TO_THING_GROUP"),
+        ({"actions": [action] * 6}, "less than or equal to 5"),
+        ({"taskId": "a:b"}, "pattern"),
+        ({"violationEventOccurrenceRange": {"startTime": NOW, "endTime": NOW - timedelta(days=1)}}, "before startTime"),
+    ]:
+        invalid(part, start, **new | change)
+    for n in range(1, 5):
+        start(**new | {"taskId": f"t-{n}", "clientRequestToken": f"k{n}"})
+    refused("LimitExceededException", 410, "5", start, **new)
+    soon = {"startTime": NOW - timedelta(minutes=1), "endTime": NOW + timedelta(minutes=10)}
+    listed = pages("list_detect_mitigation_actions_tasks", "tasks", PaginationConfig={"PageSize": 2}, **soon)
+    assert [task["taskId"] for task in listed] == [f"t-{n}" for n in (4, 3, 2, 1, 0)], listed
+    past = {"startTime": NOW - timedelta(days=2), "endTime": NOW - timedelta(days=1)}
+    assert pages("list_detect_mitigation_actions_tasks", "tasks", **past) == []
+    backwards = {"startTime": NOW, "endTime": NOW - timedelta(days=1)}
+    invalid("before startTime", iot.list_detect_mitigation_actions_tasks, **backwards)
+    iot.cancel_detect_mitigation_actions_task(taskId="t-4")
+    canceled = iot.describe_detect_mitigation_actions_task(taskId="t-4")["taskSummary"]
+    assert canceled["taskStatus"] == "CANCELED" and canceled["taskEndTime"] >= canceled["taskStartTime"], canceled
+    invalid("CANCELED, expected IN_PROGRESS", iot.cancel_detect_mitigation_actions_task, taskId="t-4")
+    refused("ResourceNotFoundException", 404, "t-9", iot.cancel_detect_mitigation_actions_task, taskId="t-9")
+    refused("ResourceNotFoundException", 404, "t-9", iot.describe_detect_mitigation_actions_task, taskId="t-9")
+    start(**new)
+    for by in [{"taskId": "t-0"}, {"violationId": "0" * 32}, {"thingName": "a thing"}, soon, {}]:
+        assert pages("list_detect_mitigation_actions_executions", "actionsExecutions", **by) == []
+    invalid("before startTime", iot.list_detect_mitigation_actions_executions, **backwards)
+
+
 metrics()
 dimensions()
 rules()
@@ -263,3 +385,5 @@ profiles()
 learning()
 values()
 audits()
+actions()
+tasks()

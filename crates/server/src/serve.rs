@@ -15,7 +15,7 @@ use picket_endpoint::{Endpoint, EndpointConfig, Limits};
 use picket_model::record::Stamped;
 use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
-use picket_respond::{Backoff, Letterhead, Signer, deliver, mitigate, notify, publish, webhook_client};
+use picket_respond::{Backoff, Letterhead, Signer, apply_tasks, deliver, mitigate, notify, publish, webhook_client};
 use picket_store::effects::Position;
 use picket_store::log::{LogLimits, PartitionId, ReportLog, Seq, SqliteLog};
 use picket_store::snapshots::SnapshotDir;
@@ -458,10 +458,14 @@ impl Core {
             )
         });
         let clock = Arc::clone(&self.clock);
-        let enforcer = Arc::clone(live);
-        let now = Arc::new(move || clock.now());
+        let now: picket_respond::Clock = Arc::new(move || clock.now());
+        let (enforcer, time) = (Arc::clone(live), Arc::clone(&now));
         work.spawn("quarantining", |shutdown| {
-            mitigate(self.db.clone(), enforcer, now, over(shutdown))
+            mitigate(self.db.clone(), enforcer, time, over(shutdown))
+        });
+        let enforcer = Arc::clone(live);
+        work.spawn("mitigation tasks", |shutdown| {
+            apply_tasks(self.db.clone(), enforcer, now, over(shutdown))
         });
         work.spawn("following the clock", |shutdown| {
             follow_clock(Arc::clone(&self.clock), self.writer.clone(), shutdown)

@@ -153,6 +153,7 @@ impl<L: ReportLog> Keeper<L> {
         self.db.trim_judging(revision.saturating_sub(REVISIONS_KEPT)).await?;
         self.db.trim_outbox(OUTBOX_ROWS_MAX, TRIM_MAX).await?;
         self.db.trim_violations(now, TRIM_MAX).await?;
+        self.db.trim_detect_tasks(now, TRIM_MAX).await?;
         Ok(())
     }
 }

@@ -35,6 +35,7 @@ pub struct Db {
     pub(crate) engine: Engine,
     outbox: Arc<watch::Sender<u64>>,
     deliveries: Arc<watch::Sender<()>>,
+    tasks: Arc<watch::Sender<()>>,
 }
 
 /// The connections.
@@ -180,6 +181,7 @@ impl Db {
             engine,
             outbox: Arc::new(watch::Sender::new(0)),
             deliveries: Arc::default(),
+            tasks: Arc::default(),
         };
         let end = db
             .row("SELECT value FROM counter WHERE name = 'outbox'", args![])
@@ -200,6 +202,11 @@ impl Db {
         self.deliveries.subscribe()
     }
 
+    /// Moves whenever a transaction of this process that started a mitigation task has committed.
+    pub fn detect_task_signal(&self) -> watch::Receiver<()> {
+        self.tasks.subscribe()
+    }
+
     /// Closes all connections, after what runs on them is done.
     pub async fn close(&self) {
         match &self.engine {
@@ -217,8 +224,13 @@ impl Db {
             Engine::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::from_sqlite),
             Engine::Postgres(pool) => pool.begin().await.map(Tx::from_postgres),
         }
-        .map(|tx| tx.announcing(Arc::clone(&self.outbox), Arc::clone(&self.deliveries)))
+        .map(|tx| self.announced(tx))
         .map_err(StoreError::from_sql)
+    }
+
+    fn announced(&self, tx: Tx) -> Tx {
+        let (outbox, deliveries) = (Arc::clone(&self.outbox), Arc::clone(&self.deliveries));
+        tx.announcing(outbox, deliveries, Arc::clone(&self.tasks))
     }
 
     /// Begins a transaction that only reads, and sees the database as it was at one moment. It needs no commit.

@@ -371,7 +371,7 @@ pub(crate) async fn lock(tx: &mut Tx) -> Result<(), StoreError> {
     tx.execute(sql, args![]).await.map(drop)
 }
 
-async fn profile_in(tx: &mut Tx, name: &ProfileName) -> Result<Profile, StoreError> {
+pub(crate) async fn profile_in(tx: &mut Tx, name: &ProfileName) -> Result<Profile, StoreError> {
     match tx.row(SELECT, args![name.as_str()]).await? {
         Some(row) => profile_of(&row),
         None => Err(StoreError::not_found("security profile", name)),

@@ -20,6 +20,8 @@ pub struct Tx {
     pub(crate) outbox: Vec<OutboxItem>,
     /// Whether it gave something to deliver.
     pub(crate) has_deliveries: bool,
+    /// Whether it started a mitigation task.
+    pub(crate) has_tasks: bool,
     announce: Option<Announce>,
 }
 
@@ -28,6 +30,7 @@ pub struct Tx {
 struct Announce {
     outbox: Arc<watch::Sender<u64>>,
     deliveries: Arc<watch::Sender<()>>,
+    tasks: Arc<watch::Sender<()>>,
 }
 
 /// A point in a transaction.
@@ -54,13 +57,24 @@ impl Tx {
             inner,
             outbox: Vec::new(),
             has_deliveries: false,
+            has_tasks: false,
             announce: None,
         }
     }
 
-    /// The same, telling these signals when it has written to the outbox, or given something to deliver.
-    pub(crate) fn announcing(mut self, outbox: Arc<watch::Sender<u64>>, deliveries: Arc<watch::Sender<()>>) -> Self {
-        self.announce = Some(Announce { outbox, deliveries });
+    /// The same, telling these signals when it has written to the outbox, given something to deliver, or started a
+    /// mitigation task.
+    pub(crate) fn announcing(
+        mut self,
+        outbox: Arc<watch::Sender<u64>>,
+        deliveries: Arc<watch::Sender<()>>,
+        tasks: Arc<watch::Sender<()>>,
+    ) -> Self {
+        self.announce = Some(Announce {
+            outbox,
+            deliveries,
+            tasks,
+        });
         self
     }
 
@@ -118,9 +132,9 @@ impl Tx {
     /// while the database is at it.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         let end = outbox::write(&mut self).await?;
-        let has_deliveries = self.has_deliveries;
+        let (has_deliveries, has_tasks) = (self.has_deliveries, self.has_tasks);
         let announce = match self.announce {
-            Some(announce) if end.is_some() || has_deliveries => announce,
+            Some(announce) if end.is_some() || has_deliveries || has_tasks => announce,
             _ => return self.inner.commit().await,
         };
         let inner = self.inner;
@@ -133,6 +147,9 @@ impl Tx {
             });
             if has_deliveries {
                 announce.deliveries.send_replace(());
+            }
+            if has_tasks {
+                announce.tasks.send_replace(());
             }
             Ok(())
         });

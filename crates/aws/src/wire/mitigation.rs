@@ -1,6 +1,6 @@
 //! Mitigation actions, and the tasks that apply them to violations.
 
-use picket_model::name::{BehaviorName, DeviceName, MitigationActionName, ProfileName, TaskId, ThingGroupName};
+use picket_model::name::{BehaviorName, DeviceName, MitigationActionName, ProfileName, TaskId};
 use picket_model::time::Timestamp;
 use picket_model::violation::ViolationId;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::constraint::{
     ACTION_NAME, ANY, BOOLEAN, CLIENT_REQUEST_TOKEN, DEVICE_NAME, NAME, PAGE_SIZE, ROLE_ARN, TAGS, TASK_ID, TIMESTAMP,
     TOKEN, VIOLATION_ID, text,
 };
-use crate::shape::{Shape, operations, structures};
+use crate::shape::{Shape, member, operations, structures};
 
 const ACTION_TYPE: Shape = Shape::Choice(&[
     "UPDATE_DEVICE_CERTIFICATE",
@@ -21,51 +21,31 @@ const ACTION_TYPE: Shape = Shape::Choice(&[
     "ENABLE_IOT_LOGGING",
     "PUBLISH_FINDING_TO_SNS",
 ]);
-const DEACTIVATE: Shape = Shape::Choice(&["DEACTIVATE"]);
 const LOG_LEVEL: Shape = Shape::Choice(&["DEBUG", "INFO", "ERROR", "WARN", "DISABLED"]);
 
+/// Exactly one of the members is to be there, which the service functions check.
+const ACTION_PARAMS: Shape = Shape::Structure(&[
+    member!(Option<String>, body "updateDeviceCertificateParams", UPDATE_CERTIFICATE_PARAMS),
+    member!(Option<String>, body "updateCACertificateParams", UPDATE_CERTIFICATE_PARAMS),
+    member!(Option<String>, body "addThingsToThingGroupParams", Shape::Structure(&[
+        member!(String, body "thingGroupNames", Shape::List { of: &NAME, len_min: 1, len_max: 10 }),
+        member!(Option<bool>, body "overrideDynamicGroups", BOOLEAN),
+    ])),
+    member!(Option<String>, body "replaceDefaultPolicyVersionParams", Shape::Structure(&[
+        member!(String, body "templateName", Shape::Choice(&["BLANK_POLICY"])),
+    ])),
+    member!(Option<String>, body "enableIoTLoggingParams", Shape::Structure(&[
+        member!(String, body "roleArnForLogging", ROLE_ARN),
+        member!(String, body "logLevel", LOG_LEVEL),
+    ])),
+    member!(Option<String>, body "publishFindingToSnsParams", Shape::Structure(&[
+        member!(String, body "topicArn", text(0, 350, &ANY)),
+    ])),
+]);
+const UPDATE_CERTIFICATE_PARAMS: Shape =
+    Shape::Structure(&[member!(String, body "action", Shape::Choice(&["DEACTIVATE"]))]);
+
 structures! {
-    /// What a mitigation action does: exactly one of its members is there.
-    MitigationActionParams, ACTION_PARAMS {
-        update_device_certificate_params: Option<UpdateCertificateParams> =
-            "updateDeviceCertificateParams" UPDATE_CERTIFICATE_PARAMS,
-        update_ca_certificate_params: Option<UpdateCertificateParams> =
-            "updateCACertificateParams" UPDATE_CERTIFICATE_PARAMS,
-        add_things_to_thing_group_params: Option<AddThingsToThingGroupParams> =
-            "addThingsToThingGroupParams" ADD_THINGS_PARAMS,
-        replace_default_policy_version_params: Option<ReplaceDefaultPolicyVersionParams> =
-            "replaceDefaultPolicyVersionParams" REPLACE_POLICY_PARAMS,
-        enable_iot_logging_params: Option<EnableIoTLoggingParams> = "enableIoTLoggingParams" ENABLE_LOGGING_PARAMS,
-        publish_finding_to_sns_params: Option<PublishFindingToSnsParams> = "publishFindingToSnsParams" PUBLISH_PARAMS,
-    }
-
-    /// Changes the status of a certificate, of a device or of a CA.
-    UpdateCertificateParams, UPDATE_CERTIFICATE_PARAMS {
-        action: String = "action" DEACTIVATE,
-    }
-
-    /// Puts things into groups.
-    AddThingsToThingGroupParams, ADD_THINGS_PARAMS {
-        thing_group_names: Vec<ThingGroupName> = "thingGroupNames" Shape::List { of: &NAME, len_min: 1, len_max: 10 },
-        override_dynamic_groups: Option<bool> = "overrideDynamicGroups" BOOLEAN,
-    }
-
-    /// Replaces a policy by one that permits nothing.
-    ReplaceDefaultPolicyVersionParams, REPLACE_POLICY_PARAMS {
-        template_name: String = "templateName" Shape::Choice(&["BLANK_POLICY"]),
-    }
-
-    /// Turns logging on.
-    EnableIoTLoggingParams, ENABLE_LOGGING_PARAMS {
-        role_arn_for_logging: String = "roleArnForLogging" ROLE_ARN,
-        log_level: String = "logLevel" LOG_LEVEL,
-    }
-
-    /// Sends a finding to a topic.
-    PublishFindingToSnsParams, PUBLISH_PARAMS {
-        topic_arn: String = "topicArn" text(0, 350, &ANY),
-    }
-
     /// What a task is about: violations, or a profile with or without one of its behaviors.
     DetectTaskTarget, TASK_TARGET {
         violation_ids: Option<Vec<ViolationId>> =
@@ -86,7 +66,7 @@ operations! {
     CreateMitigationAction: "POST" "/mitigationactions/actions/{actionName}" {
         action_name: MitigationActionName = path "actionName" ACTION_NAME,
         role_arn: String = body "roleArn" ROLE_ARN,
-        action_params: MitigationActionParams = body "actionParams" ACTION_PARAMS,
+        action_params: Map<String, Value> = body "actionParams" ACTION_PARAMS,
         tags: Option<Vec<Value>> = body "tags" TAGS,
     }
 
@@ -94,7 +74,7 @@ operations! {
     UpdateMitigationAction: "PATCH" "/mitigationactions/actions/{actionName}" {
         action_name: MitigationActionName = path "actionName" ACTION_NAME,
         role_arn: Option<String> = body "roleArn" ROLE_ARN,
-        action_params: Option<MitigationActionParams> = body "actionParams" ACTION_PARAMS,
+        action_params: Option<Map<String, Value>> = body "actionParams" ACTION_PARAMS,
     }
 
     /// Shows a mitigation action.

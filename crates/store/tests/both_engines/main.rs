@@ -8,6 +8,7 @@
 )]
 
 mod decisions;
+mod detect_tasks;
 mod effects;
 mod engines;
 mod members;
