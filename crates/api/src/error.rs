@@ -113,10 +113,14 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound { .. } => Code::ResourceNotFoundException,
             StoreError::Exists { .. } => Code::ResourceAlreadyExistsException,
             StoreError::Version { .. } => Code::VersionConflictException,
+            StoreError::Limit {
+                what: "versions of a policy",
+                ..
+            } => Code::VersionsLimitExceededException,
             StoreError::Limit { .. } => Code::LimitExceededException,
             StoreError::State { .. } => Code::CertificateStateException,
             StoreError::InUse {
-                what: "policy" | "certificate",
+                what: "policy" | "policy version" | "certificate",
                 ..
             } => Code::DeleteConflictException,
             StoreError::InUse { .. } | StoreError::Rule { .. } => Code::InvalidRequestException,

@@ -5,6 +5,7 @@
 //!
 //! Reading order: [`serve`] (connections), [`router()`] (what a request goes through), `service` (what each operation does), `keys` (who calls).
 
+pub mod access;
 pub mod broker;
 mod call;
 mod error;

@@ -18,8 +18,8 @@ use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
 use crate::service::{
-    audit, certificate, data, dimension, endpoint, group, key, metric, mitigation, policy, principal, profile,
-    response, setting, tags, task, thing, thing_type, violation,
+    audit, authorization, certificate, data, dimension, endpoint, group, key, metric, mitigation, policy,
+    policy_version, principal, profile, response, setting, tags, task, thing, thing_type, violation,
 };
 use crate::state::{Api, ApiState, Caller};
 
@@ -191,6 +191,18 @@ fn policies(router: Router<Api>) -> Router<Api> {
         AttachPolicy => policy::attach,
         DetachPolicy => policy::detach,
         ListAttachedPolicies => policy::attached,
+        ListTargetsForPolicy => policy::targets,
+        AttachPrincipalPolicy => policy::attach_principal,
+        DetachPrincipalPolicy => policy::detach_principal,
+        ListPrincipalPolicies => policy::of_principal,
+        ListPolicyPrincipals => policy::principals,
+        CreatePolicyVersion => policy_version::create,
+        GetPolicyVersion => policy_version::show,
+        DeletePolicyVersion => policy_version::delete,
+        ListPolicyVersions => policy_version::list,
+        SetDefaultPolicyVersion => policy_version::set_default,
+        GetEffectivePolicies => authorization::effective,
+        TestAuthorization => authorization::test,
     )
 }
 

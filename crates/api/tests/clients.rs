@@ -33,3 +33,8 @@ async fn boto3_keeps_a_registry() {
 async fn boto3_walks_the_operations_of_sns() {
     Served::start().await.python("boto3_sns.py", &[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_asks_what_policies_permit() {
+    Served::start().await.python("boto3_policies.py", &[]).await;
+}

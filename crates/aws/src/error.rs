@@ -80,6 +80,8 @@ codes! {
     DeleteConflictException = 409,
     /// The name is taken, with other settings.
     ResourceAlreadyExistsException = 409,
+    /// The policy has all the versions that it may have.
+    VersionsLimitExceededException = 409,
     /// Somebody else has changed it since.
     VersionConflictException = 409,
     /// A quota is used up. SDKs try again after this one.

@@ -206,7 +206,7 @@ impl Operation {
         let mut members = Map::new();
         for member in self.members {
             let value = match member.location {
-                Location::Path => Some(member.text(self.segment(member.name, raw.path))?),
+                Location::Path => Some(member.text(self.segment(member.wire_name, raw.path))?),
                 Location::Query => member
                     .only(query_values(raw.query, member.wire_name))?
                     .map(|text| member.text(text))

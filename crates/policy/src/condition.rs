@@ -135,6 +135,12 @@ impl Condition {
         }
     }
 
+    /// What it asks, and the variables in the operands.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let operands = self.operands.patterns().iter().flat_map(Pattern::keys);
+        std::iter::once(&self.key).chain(operands)
+    }
+
     /// Whether every variable in the operands has a value.
     pub(crate) fn is_resolved(&self, values: Values<'_>) -> bool {
         self.operands

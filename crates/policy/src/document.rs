@@ -2,10 +2,12 @@
 
 mod wire;
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use crate::condition::{BadCondition, Condition};
 use crate::context::Context;
+use crate::key::{Key, KeyValues};
 use crate::pattern::{Pattern, Values, Wildcards};
 use crate::request::{Action, Decision, Request};
 use crate::resource::{BadResource, Resource};
@@ -14,6 +16,16 @@ use crate::resource::{BadResource, Resource};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
     statements: Vec<Statement>,
+    asks: Asks,
+}
+
+/// Which of the things that cost something to tell a document asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// [`Context::now`].
+    pub time: bool,
+    /// [`Context::certificate`].
+    pub certificate: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +117,28 @@ impl Document {
         }
         decision
     }
+
+    /// What it asks for.
+    pub fn asks(&self) -> Asks {
+        self.asks
+    }
+
+    /// The names of what the statements about this action ask for and what has no value in this context, each once.
+    pub fn missing(&self, context: &Context, action: Action) -> BTreeSet<String> {
+        let about = self
+            .statements
+            .iter()
+            .filter(|statement| statement.actions.contain(action));
+        let has_no_value = |key: &&Key| {
+            let found = key.values(context, action == Action::Connect);
+            matches!(found, KeyValues::NotTold | KeyValues::Absent)
+        };
+        about
+            .flat_map(Statement::keys)
+            .filter(has_no_value)
+            .map(Key::to_string)
+            .collect()
+    }
 }
 
 impl FromStr for Document {
@@ -135,13 +169,21 @@ impl FromStr for Document {
                 reason: bad.to_string(),
             })
         });
-        Ok(Self {
-            statements: statements.collect::<Result<_, _>>()?,
-        })
+        let statements: Vec<Statement> = statements.collect::<Result<_, _>>()?;
+        let asks = Asks {
+            time: statements.iter().flat_map(Statement::keys).any(Key::is_time),
+            certificate: statements.iter().flat_map(Statement::keys).any(Key::is_of_certificate),
+        };
+        Ok(Self { statements, asks })
     }
 }
 
 impl Statement {
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let resources = self.resources.iter().flat_map(Resource::keys);
+        resources.chain(self.conditions.iter().flat_map(Condition::keys))
+    }
+
     fn matches(&self, context: &Context, request: Request<'_>) -> bool {
         if !self.actions.contain(request.action) {
             return false;

@@ -1,6 +1,7 @@
 //! The names of what is known: variables in texts, keys in conditions.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::context::{CertificateVariables, Context};
 
@@ -29,7 +30,7 @@ pub(crate) enum Key {
     /// `aws:SecureTransport`: devices have no other.
     SecureTransport,
     /// Known to others or to nobody: never told.
-    Foreign,
+    Foreign(Box<str>),
 }
 
 /// The values of a key.
@@ -68,12 +69,13 @@ impl Key {
             return key;
         }
         if let Some(rest) = strip_prefix(name, "iot:Connection.Thing.Attributes[") {
-            return rest
-                .strip_suffix(']')
-                .map_or(Self::Foreign, |attribute| Self::Attribute(attribute.into()));
+            return rest.strip_suffix(']').map_or_else(
+                || Self::Foreign(name.into()),
+                |attribute| Self::Attribute(attribute.into()),
+            );
         }
         let Some(rest) = strip_prefix(name, "iot:Certificate.") else {
-            return Self::Foreign;
+            return Self::Foreign(name.into());
         };
         match rest.rsplit_once('.') {
             Some((name, last)) if last.eq_ignore_ascii_case("List") => Self::CertificateList(name.into()),
@@ -82,13 +84,26 @@ impl Key {
                     name: name.into(),
                     index,
                 },
-                Err(_) => Self::Foreign,
+                Err(_) => Self::Foreign(rest.into()),
             },
             _ => Self::Certificate {
                 name: rest.into(),
                 index: 0,
             },
         }
+    }
+
+    /// Whether the answer depends on the time.
+    pub(crate) fn is_time(&self) -> bool {
+        matches!(self, Self::CurrentTime | Self::EpochTime)
+    }
+
+    /// Whether it is a field of the certificate.
+    pub(crate) fn is_of_certificate(&self) -> bool {
+        matches!(
+            self,
+            Self::Certificate { .. } | Self::CertificateList(_) | Self::CertificateAvailableKeys
+        )
     }
 
     /// Whether the caller did not say.
@@ -109,6 +124,7 @@ impl Key {
         let one = |value: Option<&'a str>| value.map_or(KeyValues::Absent, |value| KeyValues::One(value.into()));
         let told = |value: Option<String>| value.map_or(KeyValues::NotTold, |value| KeyValues::One(value.into()));
         match self {
+            Self::ClientId if context.client_id.is_empty() => KeyValues::NotTold,
             Self::ClientId => one(Some(&context.client_id)),
             Self::SourceIp => told(context.source_ip.map(|address| address.to_canonical().to_string())),
             Self::ThingName => one(context.thing_name.as_deref()),
@@ -138,7 +154,7 @@ impl Key {
             Self::CurrentTime => told(context.now.map(|now| crate::date::written(now.millis()))),
             Self::EpochTime => told(context.now.map(|now| now.millis().div_euclid(1000).to_string())),
             Self::ConnectAttributes => KeyValues::Absent,
-            Self::Foreign => KeyValues::NotTold,
+            Self::Foreign(_) => KeyValues::NotTold,
         }
     }
 
@@ -156,7 +172,7 @@ impl Key {
                     KeyValues::Many(values)
                 }
             }
-            _ => KeyValues::Many(certificate.keys().map(AsRef::as_ref).collect()),
+            _ => KeyValues::Many(certificate.names()),
         }
     }
 }
@@ -164,12 +180,26 @@ impl Key {
 /// The values of a certificate's variable, `None` for those that AWS would not put in.
 fn certificate_values<'a>(certificate: &'a CertificateVariables, name: &str) -> impl Iterator<Item = Option<&'a str>> {
     const LEN_CHARS_MAX: usize = 1024;
-    let named = certificate.iter().find(|(found, _)| found.eq_ignore_ascii_case(name));
-    let values = named.into_iter().flat_map(|(_, values)| values);
-    values.map(|value| {
+    certificate.values(name).map(|value| {
         let is_replaced = !value.contains(['*', '$', '+', '?', '#']) && value.chars().nth(LEN_CHARS_MAX).is_none();
-        is_replaced.then_some(value.as_ref())
+        is_replaced.then_some(value)
     })
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Attribute(name) => write!(f, "iot:Connection.Thing.Attributes[{name}]"),
+            Self::Certificate { name, index: 0 } => write!(f, "iot:Certificate.{name}"),
+            Self::Certificate { name, index } => write!(f, "iot:Certificate.{name}.{index}"),
+            Self::CertificateList(name) => write!(f, "iot:Certificate.{name}.List"),
+            Self::Foreign(name) => f.write_str(name),
+            key => {
+                let named = Self::NAMED.iter().find(|(_, known)| known == key);
+                f.write_str(named.map_or("", |(name, _)| name))
+            }
+        }
+    }
 }
 
 fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {

@@ -28,6 +28,6 @@ mod resource;
 mod set;
 
 pub use context::{CertificateVariables, ConnectAttributes, Context, ThingFacts};
-pub use document::{BadPolicy, Document};
+pub use document::{Asks, BadPolicy, Document};
 pub use request::{Action, Decision, Request};
 pub use set::{PolicySet, Reach};

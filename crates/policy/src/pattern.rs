@@ -161,6 +161,14 @@ impl Pattern {
             .any(|token| matches!(token, Token::Variable(key) if key.is_untold(context)))
     }
 
+    /// The variables in the text.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.tokens.iter().filter_map(|token| match token {
+            Token::Variable(key) => Some(key),
+            Token::Literal(_) | Token::Any | Token::One => None,
+        })
+    }
+
     /// The text with values in place of variables; wildcards stand for themselves. `None` if a value is missing.
     pub(crate) fn rendered(&self, values: Values<'_>) -> Option<String> {
         let mut text = String::new();
@@ -264,7 +272,7 @@ mod tests {
             pattern in "[ab*?é/]{0,8}",
             text in "[ab*é/]{0,8}",
             split in 0..9_usize,
-            client_id in "[ab*?]{0,3}",
+            client_id in "[ab*?]{1,3}",
         ) {
             let plain: Vec<(char, bool)> = pattern.chars().map(|c| (c, false)).collect();
             let value: Vec<(char, bool)> = client_id.chars().map(|c| (c, true)).collect();

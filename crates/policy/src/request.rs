@@ -101,8 +101,8 @@ impl Action {
         }
     }
 
-    /// What stands before the name in the resource's ARN, with the slash.
-    pub(crate) const fn resource_prefix(self) -> &'static str {
+    /// What stands before the name in the resource's ARN, with the slash; empty where there is no resource but `*`.
+    pub const fn resource_prefix(self) -> &'static str {
         match self {
             Self::Connect => "client/",
             Self::Publish | Self::RetainPublish | Self::Receive | Self::GetRetainedMessage => "topic/",

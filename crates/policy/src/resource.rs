@@ -1,5 +1,6 @@
 //! What a statement is about.
 
+use crate::key::Key;
 use crate::pattern::{Joined, Pattern, Values, Wildcards};
 use crate::request::Request;
 
@@ -62,6 +63,15 @@ impl Resource {
                 is_account && rest.matches(Joined(request.action.resource_prefix(), request.name), values)
             }
         }
+    }
+
+    /// The variables in it.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let patterns = match self {
+            Self::Every | Self::Foreign => [None, None],
+            Self::Iot { account, rest } => [account.as_ref(), Some(rest)],
+        };
+        patterns.into_iter().flatten().flat_map(Pattern::keys)
     }
 
     /// Whether every variable has a value.

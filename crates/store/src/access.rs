@@ -2,12 +2,12 @@
 //!
 //! The door holds all of it in memory; after a change it reads again what an [`AccessScope`] names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use picket_model::name::{CertificateId, DeviceName, PolicyName, ThingGroupName, ThingName};
 use picket_model::time::Timestamp;
 
-use crate::registry::CertificateStatus;
+use crate::registry::{Attributes, CertificateStatus, attributes_of_json};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx};
 
@@ -18,7 +18,7 @@ pub enum AccessScope {
     All,
     /// A certificate: its status, its policies, its things.
     Certificate(CertificateId),
-    /// A thing: whether it exists, its groups.
+    /// A thing: whether it exists, its groups, its type and attributes.
     Thing(ThingName),
     /// A group: whether it exists, its policies.
     Group(ThingGroupName),
@@ -76,6 +76,30 @@ pub struct ThingAccess {
     pub name: ThingName,
     /// The groups it is in itself, by name.
     pub groups: Vec<ThingGroupName>,
+    /// Its type.
+    pub type_name: Option<Box<str>>,
+    /// Its attributes.
+    pub attributes: PackedAttributes,
+}
+
+/// Attributes as they are stored, a text: many things fit into memory with them, and few are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PackedAttributes(Option<Box<str>>);
+
+impl PackedAttributes {
+    /// Names and values.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the text is not what we store.
+    pub fn unpack(&self) -> Result<Attributes, StoreError> {
+        self.0
+            .as_deref()
+            .map_or_else(|| Ok(Attributes::new()), attributes_of_json)
+    }
+
+    fn of(json: String) -> Self {
+        Self((json != "{}").then(|| json.into()))
+    }
 }
 
 impl CertificateAccess {
@@ -162,17 +186,16 @@ impl Db {
     /// The database cannot be read.
     pub async fn thing_access(&self, name: &ThingName) -> Result<Option<ThingAccess>, StoreError> {
         let mut tx = self.begin_read().await?;
-        if tx
-            .row("SELECT 1 FROM thing WHERE name = $1", args![name.as_str()])
-            .await?
-            .is_none()
-        {
+        let sql = "SELECT type_name, attributes FROM thing WHERE name = $1";
+        let Some(row) = tx.row(sql, args![name.as_str()]).await? else {
             return Ok(None);
-        }
+        };
         let groups = "SELECT group_name FROM membership WHERE thing = $1 ORDER BY group_name";
         Ok(Some(ThingAccess {
             name: name.clone(),
             groups: names(&mut tx, groups, name.as_str()).await?,
+            type_name: type_name(&row, 0)?,
+            attributes: PackedAttributes::of(row.at(1)?),
         }))
     }
 
@@ -194,6 +217,46 @@ impl Db {
             parent: row.parsed_option(0)?,
             policies: names(&mut tx, policies, name.as_str()).await?,
         }))
+    }
+
+    /// What concerns one certificate: itself, its things, their groups with those above, and the documents of all of
+    /// these. `thing` is looked at too, whether it is the certificate's or not. Not as it was at one moment.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn access_around(
+        &self,
+        certificate: Option<&CertificateId>,
+        thing: Option<&ThingName>,
+    ) -> Result<AccessTables, StoreError> {
+        let mut tables = AccessTables::default();
+        if let Some(id) = certificate {
+            tables.certificates.extend(self.certificate_access(id).await?);
+        }
+        let of_certificate = tables.certificates.iter().flat_map(|access| access.things.iter());
+        let things: BTreeSet<ThingName> = of_certificate.chain(thing).cloned().collect();
+        for name in &things {
+            tables.things.extend(self.thing_access(name).await?);
+        }
+        let mut next: Vec<ThingGroupName> = tables.things.iter().flat_map(|thing| thing.groups.clone()).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = next.pop() {
+            if seen.insert(name.clone())
+                && let Some(group) = self.group_access(&name).await?
+            {
+                next.extend(group.parent.clone());
+                tables.groups.push(group);
+            }
+        }
+        let of_certificates = tables.certificates.iter().flat_map(|access| &access.policies);
+        let of_groups = tables.groups.iter().flat_map(|group| &group.policies);
+        let names: BTreeSet<PolicyName> = of_certificates.chain(of_groups).cloned().collect();
+        for name in names {
+            if let Some(document) = self.policy_document(&name).await? {
+                tables.policies.push((name, document));
+            }
+        }
+        Ok(tables)
     }
 
     /// The document of a policy's version in force.
@@ -225,12 +288,15 @@ async fn all_groups(tx: &mut Tx) -> Result<Vec<GroupAccess>, StoreError> {
 async fn all_things(tx: &mut Tx) -> Result<Vec<ThingAccess>, StoreError> {
     let mut groups: BTreeMap<ThingName, Vec<ThingGroupName>> =
         pairs(tx, "SELECT thing, group_name FROM membership ORDER BY 1, 2").await?;
-    let rows = tx.rows("SELECT name FROM thing ORDER BY name", args![]).await?;
+    let sql = "SELECT name, type_name, attributes FROM thing ORDER BY name";
+    let rows = tx.rows(sql, args![]).await?;
     let thing = |row: &Row| {
         let name: ThingName = row.parsed(0)?;
         Ok(ThingAccess {
             groups: groups.remove(&name).unwrap_or_default(),
             name,
+            type_name: type_name(row, 1)?,
+            attributes: PackedAttributes::of(row.at(2)?),
         })
     };
     rows.iter().map(thing).collect()
@@ -263,6 +329,10 @@ where
         .iter()
         .map(|row| row.parsed(0))
         .collect()
+}
+
+fn type_name(row: &Row, column: usize) -> Result<Option<Box<str>>, StoreError> {
+    Ok(row.at::<Option<String>>(column)?.map(Into::into))
 }
 
 fn is_active(row: &Row, column: usize) -> Result<bool, StoreError> {

@@ -407,6 +407,7 @@ fn migrations() -> Vec<Migration> {
         simple(1, "judging", include_str!("../migrations/0001_judging.sql")),
         simple(2, "registry", include_str!("../migrations/0002_registry.sql")),
         simple(3, "thing_types", include_str!("../migrations/0003_thing_types.sql")),
+        simple(4, "certificates", include_str!("../migrations/0004_certificates.sql")),
         simple(5, "detect", include_str!("../migrations/0005_detect.sql")),
         simple(6, "topics", include_str!("../migrations/0006_topics.sql")),
     ]

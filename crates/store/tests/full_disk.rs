@@ -86,7 +86,7 @@ fn where_space_runs_out(test: &str, body: impl AsyncFn(&Space)) {
         passed(&output);
     }
     // Odd sizes, so that it is another write each time that does not fit.
-    for file_bytes in [640_000, 743_210, 900_001, 1_248_576] {
+    for file_bytes in [1_600_000, 1_743_210, 1_900_001, 2_248_576] {
         let folder = tempfile::tempdir().unwrap();
         // The signal that comes with the error would end the process.
         let mut shell = Command::new("sh");

@@ -3,6 +3,7 @@
 //! A change is told to live sessions after its transaction and before the answer.
 
 pub mod audit;
+pub mod authorization;
 pub mod certificate;
 pub mod data;
 pub mod dimension;
@@ -13,6 +14,7 @@ pub mod metric;
 pub mod mitigation;
 mod place;
 pub mod policy;
+pub mod policy_version;
 pub mod principal;
 pub mod profile;
 pub mod response;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use picket_model::name::{BehaviorName, ProfileName};
 use picket_model::profile::Target;
+use picket_store::registry::PolicyTarget;
 
 /// A profile with one of its targets.
 pub(super) struct ProfilePlace(pub(super) (ProfileName, Target));
@@ -47,5 +48,30 @@ impl FromStr for BehaviorPlace {
             profile.parse().map_err(|_| ())?,
             behavior.parse().map_err(|_| ())?,
         )))
+    }
+}
+
+/// What a policy is attached to.
+pub(super) struct TargetPlace(pub(super) PolicyTarget);
+
+impl fmt::Display for TargetPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            PolicyTarget::Certificate(id) => write!(f, "certificate {id}"),
+            PolicyTarget::Group(name) => write!(f, "group {name}"),
+        }
+    }
+}
+
+impl FromStr for TargetPlace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let target = match text.split_once(' ').ok_or(())? {
+            ("certificate", id) => PolicyTarget::Certificate(id.parse().map_err(|_| ())?),
+            ("group", name) => PolicyTarget::Group(name.parse().map_err(|_| ())?),
+            _ => return Err(()),
+        };
+        Ok(Self(target))
     }
 }

@@ -5,11 +5,12 @@ use std::error::Error as _;
 use picket_aws::arn::{Arn, Resource};
 use picket_aws::error::ApiErrorCode;
 use picket_aws::wire;
-use picket_model::name::PolicyName;
+use picket_model::name::{CertificateId, PolicyName};
 use picket_policy::Document;
 use picket_store::access::AccessScope;
 use picket_store::registry::PolicyTarget;
 
+use super::place::TargetPlace;
 use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
@@ -120,19 +121,128 @@ pub async fn attached(api: Api, caller: Caller, input: wire::ListAttachedPolicie
     Ok(summaries(&api, &caller, &page, read))
 }
 
+/// Lists what a policy is attached to: certificates by id, then groups by name.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the policy.
+pub async fn targets(
+    api: Api,
+    caller: Caller,
+    input: wire::ListTargetsForPolicy,
+) -> Result<wire::PolicyTargets, ApiError> {
+    let page: Page<TargetPlace> = Page::of("ListTargetsForPolicy", input.marker.as_deref(), input.page_size)?;
+    let after = page.after.as_ref().map(|place| &place.0);
+    let read = api
+        .db
+        .targets_of_policy(&input.policy_name, after, page.n_read())
+        .await?;
+    let (targets, next_marker) = page.cut(read, |target| TargetPlace(target.clone()));
+    let arn = |target| match target {
+        PolicyTarget::Certificate(id) => api.arn(&caller, Resource::Certificate(id)),
+        PolicyTarget::Group(name) => api.arn(&caller, Resource::Group(name)),
+    };
+    Ok(wire::PolicyTargets {
+        targets: targets.into_iter().map(arn).collect(),
+        next_marker,
+    })
+}
+
+/// Attaches a policy to a certificate; once more changes nothing.
+///
+/// # Errors
+/// As [`attach`].
+pub async fn attach_principal(
+    api: Api,
+    caller: Caller,
+    input: wire::AttachPrincipalPolicy,
+) -> Result<wire::Done, ApiError> {
+    principal_of(&api, input.principal.clone())?;
+    let (policy_name, target) = (input.policy_name, input.principal);
+    attach(api, caller, wire::AttachPolicy { policy_name, target }).await
+}
+
+/// Detaches a policy from a certificate; one that is not attached is detached already.
+///
+/// # Errors
+/// `ResourceNotFoundException` for either.
+pub async fn detach_principal(
+    api: Api,
+    caller: Caller,
+    input: wire::DetachPrincipalPolicy,
+) -> Result<wire::Done, ApiError> {
+    let id = principal_of(&api, input.principal.clone())?;
+    if api.db.policy(&input.policy_name).await?.is_none() {
+        return Err(ApiError::not_found("policy", &input.policy_name));
+    }
+    if api.db.certificate(&id).await?.is_none() {
+        return Err(ApiError::not_found("certificate", id));
+    }
+    let (policy_name, target) = (input.policy_name, input.principal);
+    detach(api, caller, wire::DetachPolicy { policy_name, target }).await
+}
+
+/// Lists the policies of a certificate.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the certificate.
+pub async fn of_principal(
+    api: Api,
+    caller: Caller,
+    input: wire::ListPrincipalPolicies,
+) -> Result<wire::Policies, ApiError> {
+    let page: Page<PolicyName> = Page::of("ListPrincipalPolicies", input.marker.as_deref(), input.page_size)?;
+    let id = principal_of(&api, input.principal)?;
+    let is_ascending = input.ascending_order.unwrap_or(true);
+    let read = api
+        .db
+        .policies_of_certificate(&id, is_ascending, page.after.as_ref(), page.n_read())
+        .await?;
+    Ok(summaries(&api, &caller, &page, read))
+}
+
+/// Lists the certificates that a policy is attached to.
+///
+/// # Errors
+/// `ResourceNotFoundException` for the policy.
+pub async fn principals(
+    api: Api,
+    caller: Caller,
+    input: wire::ListPolicyPrincipals,
+) -> Result<wire::PolicyPrincipals, ApiError> {
+    let page: Page<CertificateId> = Page::of("ListPolicyPrincipals", input.marker.as_deref(), input.page_size)?;
+    let is_ascending = input.ascending_order.unwrap_or(true);
+    let read = api
+        .db
+        .certificates_of_policy(&input.policy_name, is_ascending, page.after.as_ref(), page.n_read())
+        .await?;
+    let (ids, next_marker) = page.cut(read, |id| *id);
+    let arn = |id| api.arn(&caller, Resource::Certificate(id));
+    Ok(wire::PolicyPrincipals {
+        principals: ids.into_iter().map(arn).collect(),
+        next_marker,
+    })
+}
+
 fn summaries(api: &ApiState, caller: &Caller, page: &Page<PolicyName>, read: Vec<PolicyName>) -> wire::Policies {
     let (names, next_marker) = page.cut(read, Clone::clone);
-    let summary = |name: PolicyName| wire::PolicySummary {
-        policy_name: name.to_string(),
-        policy_arn: api.arn(caller, Resource::Policy(name)),
-    };
     wire::Policies {
-        policies: names.into_iter().map(summary).collect(),
+        policies: names.into_iter().map(|name| summary(api, caller, name)).collect(),
         next_marker,
     }
 }
 
-fn check_document(document: &str) -> Result<(), ApiError> {
+pub(super) fn summary(api: &ApiState, caller: &Caller, name: PolicyName) -> wire::PolicySummary {
+    wire::PolicySummary {
+        policy_name: name.to_string(),
+        policy_arn: api.arn(caller, Resource::Policy(name)),
+    }
+}
+
+/// Whether a policy can be made of the text.
+///
+/// # Errors
+/// `MalformedPolicyException`
+pub(super) fn check_document(document: &str) -> Result<(), ApiError> {
     let malformed = |message: String| ApiError::new(ApiErrorCode::MalformedPolicyException, message);
     let n_chars = document.chars().filter(|c| !c.is_whitespace()).count();
     if N_DOCUMENT_CHARS_MAX < n_chars {
@@ -154,6 +264,19 @@ fn target_of(api: &ApiState, target: Arn) -> Result<PolicyTarget, ApiError> {
         Resource::Group(name) => Ok(PolicyTarget::Group(name)),
         other => Err(ApiError::invalid(format!(
             "target is {other}, expected cert/<64 hex digits> or thinggroup/<name>"
+        ))),
+    }
+}
+
+/// The certificate that a principal is.
+///
+/// # Errors
+/// `InvalidRequestException` when it is something else.
+pub(super) fn principal_of(api: &ApiState, principal: Arn) -> Result<CertificateId, ApiError> {
+    match api.own(principal)? {
+        Resource::Certificate(id) => Ok(id),
+        other => Err(ApiError::invalid(format!(
+            "principal is {other}, expected cert/<64 hex digits>"
         ))),
     }
 }

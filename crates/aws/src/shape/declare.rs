@@ -78,6 +78,9 @@ macro_rules! member {
     ($type:ty, path $member:literal, $shape:expr) => {
         $crate::shape::member!(@ $type, Path, $member, $member, $shape)
     };
+    ($type:ty, path($wire:literal) $member:literal, $shape:expr) => {
+        $crate::shape::member!(@ $type, Path, $wire, $member, $shape)
+    };
     ($type:ty, query $member:literal, $shape:expr) => {
         $crate::shape::member!(@ $type, Query, $member, $member, $shape)
     };

@@ -60,6 +60,14 @@ pub(super) const VIOLATION_ID: Shape = text(
         fits: |text| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
     },
 );
+pub(super) const POLICY_VERSION_ID: Shape = text(
+    0,
+    1024,
+    &Pattern {
+        expression: "[0-9]+",
+        fits: |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()),
+    },
+);
 pub(super) const POLICY_DOCUMENT: Shape = text(0, 404_600, &ANY);
 pub(super) const ENDPOINT_TYPE: Shape = text(0, 128, &ANY);
 

@@ -4,6 +4,7 @@
 //! from answers. What AWS lacks is in [`picket`], and another service of AWS's in [`sns`].
 
 mod audit;
+mod authorization;
 mod certificate;
 mod constraint;
 pub mod data;
@@ -25,6 +26,7 @@ use picket_model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use audit::*;
+pub use authorization::*;
 pub use certificate::*;
 pub use dimension::*;
 pub use group::*;

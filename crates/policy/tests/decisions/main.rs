@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picket_model::time::Timestamp;
-use picket_policy::{Action, ConnectAttributes, Context, Decision, Document, PolicySet, Reach, Request, ThingFacts};
+use picket_policy::{
+    Action, CertificateVariables, ConnectAttributes, Context, Decision, Document, PolicySet, Reach, Request, ThingFacts,
+};
 
 /// A connection as `pump-7`, which is a registered thing with the presented certificate.
 fn pump() -> Context {
-    let values = |values: &[&str]| values.iter().map(|value| Box::from(*value)).collect::<Vec<Box<str>>>();
     Context {
         client_id: "pump-7".into(),
         thing_name: Some("pump-7".into()),
@@ -23,9 +24,10 @@ fn pump() -> Context {
         is_attached: true,
         source_ip: "192.0.2.7".parse().ok(),
         connect: ConnectAttributes::default(),
-        certificate: Some(Arc::new(BTreeMap::from([
-            ("Subject.CommonName".into(), values(&["first", "second"])),
-            ("Subject.Country".into(), values(&["a*"])),
+        certificate: Some(Arc::new(CertificateVariables::from_iter([
+            ("Subject.CommonName", "first".into()),
+            ("Subject.CommonName", "second".into()),
+            ("Subject.Country", "a*".into()),
         ]))),
         domain_name: None,
         account_id: Some("123456789012".into()),
@@ -391,4 +393,67 @@ fn a_deny_wins_in_any_order_and_from_any_policy() {
             expected
         );
     }
+}
+
+#[test]
+fn a_policy_says_what_it_asks_for_and_what_of_it_is_missing() {
+    let statement = |action: &str, resource: &str, condition: &str| {
+        format!(
+            r#"{{"Effect":"Allow","Action":"{action}","Resource":"arn:aws:iot:r:1:{resource}","Condition":{{{condition}}}}}"#
+        )
+    };
+    let time = r#""DateLessThan":{"aws:CurrentTime":"2026-01-01T00:00:00Z"}"#;
+    for (written, expected, asks) in [
+        (
+            statement("iot:Publish", "topic/${iot:Certificate.Subject.CommonName.1}", ""),
+            "iot:Certificate.Subject.CommonName.1",
+            (false, true),
+        ),
+        (
+            statement("iot:Subscribe", "topicfilter/${iot:ClientId}", ""),
+            "",
+            (false, false),
+        ),
+        (
+            statement("iot:Publish", "topic/${iot:clientid}/x", time),
+            "aws:CurrentTime iot:ClientId",
+            (true, false),
+        ),
+        (
+            statement(
+                "iot:Publish",
+                "topic/${iot:Connection.Thing.Attributes[a]}",
+                r#""Bool":{"aws:x":"true"}"#,
+            ),
+            "aws:x iot:Connection.Thing.Attributes[a]",
+            (false, false),
+        ),
+        (
+            statement(
+                "iot:*",
+                "*",
+                r#""ForAnyValue:StringEquals":{"iot:Certificate.Subject.Title.List":"x"}"#,
+            ),
+            "iot:Certificate.Subject.Title.List",
+            (false, true),
+        ),
+    ] {
+        let document = policy(&format!(r#"{{"Statement":{written}}}"#));
+        let missing: Vec<String> = document
+            .missing(&Context::default(), Action::Publish)
+            .into_iter()
+            .collect();
+        assert_eq!(missing.join(" "), expected, "{written}");
+        assert_eq!((document.asks().time, document.asks().certificate), asks, "{written}");
+        assert_eq!(
+            PolicySet::new(vec![(document, Reach::DenyOnly)]).asks().time,
+            asks.0,
+            "{written}"
+        );
+    }
+    let document = policy(&format!(
+        r#"{{"Statement":{}}}"#,
+        statement("iot:Publish", "topic/${iot:ClientId}", time)
+    ));
+    assert_eq!(document.missing(&pump(), Action::Publish).len(), 0);
 }

@@ -173,7 +173,7 @@ fn a_full_disk_refuses_and_recovers_when_space_returns() {
 #[test]
 fn judging_waits_for_space_and_then_goes_on_where_it_was() {
     own_network::run("crash::judging_waits_for_space_and_then_goes_on_where_it_was", || {
-        let mut fleet = Fleet::start_with_small_database("2m");
+        let mut fleet = Fleet::start_with_small_database("4m");
         fleet.profile("Story", &profile(N_NORMAL));
         let device = fleet.device("pump-7");
         let mut link = Link::of(&fleet, &device);

@@ -11,6 +11,7 @@ pub(crate) mod group;
 mod key;
 pub(crate) mod membership;
 pub(crate) mod policy;
+mod policy_version;
 mod principal;
 mod setting;
 pub(crate) mod tag;
@@ -28,6 +29,7 @@ pub use certificate::{BadCertificateStatus, Certificate, CertificateMode, Certif
 pub use group::{Group, GroupFilter, GroupUpdate, NewGroup};
 pub use key::AccessKey;
 pub use policy::{Policy, PolicyTarget};
+pub use policy_version::PolicyVersion;
 pub use principal::PrincipalKind;
 pub use setting::{EventSetting, Setting};
 pub use tag::{BadTags, Tagged, TaggedKind, Tags};
@@ -51,7 +53,7 @@ fn attributes_to_json(attributes: &Attributes) -> Result<String, StoreError> {
     serde_json::to_string(attributes).map_err(|err| StoreError::corrupt("attributes", "a map of texts", err))
 }
 
-fn attributes_of_json(json: &str) -> Result<Attributes, StoreError> {
+pub(crate) fn attributes_of_json(json: &str) -> Result<Attributes, StoreError> {
     serde_json::from_str(json).map_err(|err| StoreError::corrupt("attributes", json, err))
 }
 

@@ -210,6 +210,99 @@ impl Db {
         };
         rows.iter().map(|row| row.parsed(0)).collect()
     }
+
+    /// The next `n_max` targets that a policy is attached to after `after`: certificates by id, then groups by name.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the policy.
+    pub async fn targets_of_policy(
+        &self,
+        name: &PolicyName,
+        after: Option<&PolicyTarget>,
+        n_max: u32,
+    ) -> Result<Vec<PolicyTarget>, StoreError> {
+        self.expect_policy(name).await?;
+        let (kind, key) = match after {
+            None => ("", String::new()),
+            Some(PolicyTarget::Certificate(id)) => (CERTIFICATE, id.to_string()),
+            Some(PolicyTarget::Group(group)) => (GROUP, group.to_string()),
+        };
+        let sql = "SELECT kind, name FROM ( \
+                       SELECT 'certificate' AS kind, certificate AS name FROM certificate_policy WHERE policy = $1 \
+                       UNION ALL SELECT 'group', group_name FROM group_policy WHERE policy = $1 \
+                   ) AS target WHERE kind > $2 OR (kind = $2 AND name > $3) ORDER BY kind, name LIMIT $4";
+        let rows = self.rows(sql, args![name.as_str(), kind, key, n_max]).await?;
+        rows.iter().map(target_of).collect()
+    }
+
+    /// The next `n_max` certificates that a policy is attached to, by id, from the end when not `is_ascending`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the policy.
+    pub async fn certificates_of_policy(
+        &self,
+        name: &PolicyName,
+        is_ascending: bool,
+        after: Option<&CertificateId>,
+        n_max: u32,
+    ) -> Result<Vec<CertificateId>, StoreError> {
+        self.expect_policy(name).await?;
+        let (comparison, order) = if is_ascending { (">", "ASC") } else { ("<", "DESC") };
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT certificate FROM certificate_policy \
+             WHERE policy = $1 AND ($2 IS NULL OR certificate {comparison} $2) ORDER BY certificate {order} LIMIT $3"
+        ));
+        let after = after.map(CertificateId::to_string);
+        let rows = self.rows(sql, args![name.as_str(), after, n_max]).await?;
+        rows.iter().map(|row| row.parsed(0)).collect()
+    }
+
+    /// The next `n_max` policies attached to a certificate, by name, from the end when not `is_ascending`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the certificate.
+    pub async fn policies_of_certificate(
+        &self,
+        id: &CertificateId,
+        is_ascending: bool,
+        after: Option<&PolicyName>,
+        n_max: u32,
+    ) -> Result<Vec<PolicyName>, StoreError> {
+        if self.certificate(id).await?.is_none() {
+            return Err(StoreError::not_found("certificate", id));
+        }
+        let (comparison, order) = if is_ascending { (">", "ASC") } else { ("<", "DESC") };
+        let sql = sqlx::AssertSqlSafe(format!(
+            "SELECT policy FROM certificate_policy \
+             WHERE certificate = $1 AND ($2 IS NULL OR policy {comparison} $2) ORDER BY policy {order} LIMIT $3"
+        ));
+        let after = after.map(PolicyName::as_str);
+        let rows = self.rows(sql, args![id.to_string(), after, n_max]).await?;
+        rows.iter().map(|row| row.parsed(0)).collect()
+    }
+
+    async fn expect_policy(&self, name: &PolicyName) -> Result<(), StoreError> {
+        match self
+            .row("SELECT 1 FROM policy WHERE name = $1", args![name.as_str()])
+            .await?
+        {
+            Some(_) => Ok(()),
+            None => Err(StoreError::not_found("policy", name)),
+        }
+    }
+}
+
+/// What stands in the database for each kind of target.
+const CERTIFICATE: &str = "certificate";
+const GROUP: &str = "group";
+
+fn target_of(row: &Row) -> Result<PolicyTarget, StoreError> {
+    let kind: String = row.at(0)?;
+    if kind == GROUP {
+        row.parsed(1).map(PolicyTarget::Group)
+    } else {
+        row.parsed(1).map(PolicyTarget::Certificate)
+    }
 }
 
 /// Creates a policy unless there is one of that name; says whether it did.
@@ -242,7 +335,10 @@ pub(crate) async fn attach_to_group(tx: &mut Tx, name: &PolicyName, group: &Thin
 }
 
 /// Holds the policy until the transaction ends.
-async fn lock(tx: &mut Tx, name: &PolicyName) -> Result<(), StoreError> {
+///
+/// # Errors
+/// [`StoreError::NotFound`]
+pub(super) async fn lock(tx: &mut Tx, name: &PolicyName) -> Result<(), StoreError> {
     let sql = "UPDATE policy SET default_version = default_version WHERE name = $1";
     match tx.execute(sql, args![name.as_str()]).await? {
         0 => Err(StoreError::not_found("policy", name)),

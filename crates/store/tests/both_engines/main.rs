@@ -13,6 +13,7 @@ mod effects;
 mod engines;
 mod members;
 mod outbox;
+mod policies;
 mod profiles;
 mod tags;
 mod thing_types;
