@@ -122,6 +122,15 @@ BROKEN = [
 def rules():
     for broken, part in BROKEN:
         invalid(part, iot.create_security_profile, securityProfileName="broken", behaviors=[broken])
+    # A range comes before what goes together, and before what exists.
+    for member in ["consecutiveDatapointsToAlarm", "consecutiveDatapointsToClear"]:
+        for run in [11, 100000]:
+            bare = [{"name": "b", "criteria": {member: run}}]
+            text = f"{member} {run} should be in range[1,10]"
+            invalid(text, iot.create_security_profile, securityProfileName="broken", behaviors=bare)
+            invalid(text, iot.update_security_profile, securityProfileName="nobody", behaviors=bare)
+            checked = iot.validate_security_profile_behaviors(behaviors=bare)
+            assert not checked["valid"] and text in checked["validationErrors"][0]["errorMessage"], checked
     # What AWS's own example shows: no error, but an answer.
     many = behavior(consecutiveDatapointsToAlarm=100000) | {"name": "Authorization"}
     wrong = iot.validate_security_profile_behaviors(behaviors=[many, behavior(SENT, dimension="nobody"), behavior()])

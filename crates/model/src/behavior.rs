@@ -16,7 +16,7 @@ use crate::metric::Metric;
 use crate::name::{BehaviorName, DimensionName};
 
 pub use cidr::BadCidr;
-pub use parse::BadBehavior;
+pub use parse::{BadBehavior, Runs};
 pub use spelling::BadWord;
 
 /// One rule of a security profile.

@@ -258,6 +258,10 @@ fn members_that_need_each_other_are_missed() {
             "Behavior b is malformed. criteria requires metric to be set",
         ),
         (
+            r#"{"name":"b","criteria":{"consecutiveDatapointsToClear":11}}"#,
+            "Behavior b is malformed. consecutiveDatapointsToClear 11 should be in range[1,10]",
+        ),
+        (
             r#"{"name":"b","metricDimension":{"dimensionName":"d"}}"#,
             "Behavior b is malformed. metricDimension requires metric to be set",
         ),

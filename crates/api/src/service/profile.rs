@@ -10,7 +10,9 @@ use picket_store::profiles::{NewProfile, Profile, ProfileFilter, ProfileUpdate};
 use serde_json::{Map, Value};
 
 use super::place::ProfilePlace;
-use super::rules::{ALERT_TARGETS, EXPORT_CONFIG, Known, METRICS_TO_RETAIN, METRICS_TO_RETAIN_V2, refusal, warnings};
+use super::rules::{
+    ALERT_TARGETS, EXPORT_CONFIG, Known, METRICS_TO_RETAIN, METRICS_TO_RETAIN_V2, check_runs, refusal, warnings,
+};
 use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
@@ -25,6 +27,7 @@ pub async fn create(
     caller: Caller,
     input: wire::CreateSecurityProfile,
 ) -> Result<wire::CreatedSecurityProfile, ApiError> {
+    check_runs(input.behaviors.as_deref().unwrap_or_default())?;
     let known = Known::read(&api).await?;
     let behaviors = known
         .behaviors(input.behaviors.unwrap_or_default())
@@ -63,6 +66,7 @@ pub async fn update(
     caller: Caller,
     input: wire::UpdateSecurityProfile,
 ) -> Result<wire::SecurityProfileDescription, ApiError> {
+    check_runs(input.behaviors.as_deref().unwrap_or_default())?;
     let found = existing(&api, &input.security_profile_name).await?;
     let known = Known::read(&api).await?;
     let deletes = |flag: Option<bool>| flag.unwrap_or_default();

@@ -127,6 +127,21 @@ pub(super) fn takes_dimension(metric: &Metric) -> bool {
     matches!(metric, Metric::Broker(metric) if metric.takes_dimension())
 }
 
+/// Refuses runs of datapoints that are out of their range. To be called before all else, as a constraint of one value is:
+/// it is in no table because checking behaviors answers it with 200.
+pub(super) fn check_runs(written: &[wire::Behavior]) -> Result<(), ApiError> {
+    let broken: Vec<String> = written
+        .iter()
+        .filter_map(|behavior| Behavior::runs(behavior).err())
+        .map(|bad| shortened(&bad.to_string()))
+        .collect();
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(refusal(&broken))
+    }
+}
+
 /// The behaviors are refused because of all this.
 pub(super) fn refusal(broken: &[String]) -> ApiError {
     ApiError::invalid(broken.join("; "))

@@ -30,9 +30,31 @@ impl Behavior {
         written: wire::Behavior,
         type_of: &dyn Fn(&MetricName) -> Option<CustomMetricType>,
     ) -> Result<Self, BadBehavior> {
-        let name: String = written.name.chars().take(140).collect();
-        parsed(written, type_of).map_err(|reason| BadBehavior { name, reason })
+        let runs = Self::runs(&written)?;
+        let name = shortened(&written.name);
+        parsed(written, runs, type_of).map_err(|reason| BadBehavior { name, reason })
     }
+
+    /// How many datapoints in a row raise the alarm, and how many clear it: to be refused before all else that may be wrong
+    /// with a behavior, as the model of the operations does.
+    ///
+    /// # Errors
+    /// One of them is not 1 to 10; in AWS's words.
+    pub fn runs(written: &wire::Behavior) -> Result<Runs, BadBehavior> {
+        runs_of(written.criteria.as_ref()).map_err(|reason| BadBehavior {
+            name: shortened(&written.name),
+            reason,
+        })
+    }
+}
+
+/// How many datapoints in a row change an alarm, as a behavior says it; `None` where it does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// Raise it: 1 to 10.
+    pub to_alarm: Option<u8>,
+    /// Clear it: 1 to 10.
+    pub to_clear: Option<u8>,
 }
 
 /// The type that a custom metric must have for these criteria to fit it.
@@ -54,6 +76,7 @@ struct Judged<'a> {
 
 fn parsed(
     written: wire::Behavior,
+    runs: Runs,
     type_of: &dyn Fn(&MetricName) -> Option<CustomMetricType>,
 ) -> Result<Behavior, String> {
     let metric: Option<Metric> = written.metric.map(|text| text.parse()).transpose().map_err(in_words)?;
@@ -76,7 +99,7 @@ fn parsed(
         .transpose()?;
     let criteria = match (written.criteria, judged) {
         (None, _) => None,
-        (Some(criteria), Some(judged)) => Some(criteria_of(criteria, &judged)?),
+        (Some(criteria), Some(judged)) => Some(criteria_of(criteria, runs, &judged)?),
         (Some(_), None) => return Err("criteria requires metric to be set".to_owned()),
     };
     Ok(Behavior {
@@ -109,9 +132,7 @@ fn dimension_of(written: wire::MetricDimension, judged: Option<&Judged<'_>>) -> 
     })
 }
 
-fn criteria_of(written: wire::BehaviorCriteria, judged: &Judged<'_>) -> Result<Criteria, String> {
-    let to_alarm = run_of("consecutiveDatapointsToAlarm", written.consecutive_datapoints_to_alarm)?;
-    let to_clear = run_of("consecutiveDatapointsToClear", written.consecutive_datapoints_to_clear)?;
+fn criteria_of(written: wire::BehaviorCriteria, runs: Runs, judged: &Judged<'_>) -> Result<Criteria, String> {
     let duration = written.duration_seconds.map(window_of).transpose()?;
     let operator = written.comparison_operator;
     let test = match (
@@ -146,8 +167,8 @@ fn criteria_of(written: wire::BehaviorCriteria, judged: &Judged<'_>) -> Result<C
     Ok(Criteria {
         test,
         duration,
-        to_alarm,
-        to_clear,
+        to_alarm: runs.to_alarm,
+        to_clear: runs.to_clear,
     })
 }
 
@@ -295,6 +316,16 @@ fn member_of(shape: ValueShape) -> &'static str {
     }
 }
 
+fn runs_of(written: Option<&wire::BehaviorCriteria>) -> Result<Runs, String> {
+    let Some(written) = written else {
+        return Ok(Runs::default());
+    };
+    Ok(Runs {
+        to_alarm: run_of("consecutiveDatapointsToAlarm", written.consecutive_datapoints_to_alarm)?,
+        to_clear: run_of("consecutiveDatapointsToClear", written.consecutive_datapoints_to_clear)?,
+    })
+}
+
 fn run_of(what: &str, found: Option<i64>) -> Result<Option<u8>, String> {
     let in_range = |found| {
         u8::try_from(found)
@@ -313,6 +344,11 @@ fn window_of(secs: i64) -> Result<WindowDuration, String> {
         let known = WindowDuration::ALL.map(|window| window.secs().to_string()).join(", ");
         format!("durationSeconds {secs} should be one of [{known}]")
     })
+}
+
+/// The beginning of a name that may be none.
+fn shortened(name: &str) -> String {
+    name.chars().take(140).collect()
 }
 
 fn each<T, U, E: ToString>(what: &str, items: Vec<T>, parse: impl Fn(T) -> Result<U, E>) -> Result<Vec<U>, String> {
