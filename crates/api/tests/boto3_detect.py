@@ -310,6 +310,14 @@ def actions():
     refused("ResourceNotFoundException", 404, "nobody", iot.update_mitigation_action, actionName="nobody", roleArn=ROLE)
     iot.delete_mitigation_action(actionName="publish_finding_to_sns")
     iot.delete_mitigation_action(actionName="publish_finding_to_sns")
+    tagged = {"actionName": "tagged", "roleArn": ROLE, "actionParams": louder, "tags": [{"Key": "team", "Value": "red"}]}
+    arn = iot.create_mitigation_action(**tagged)["actionArn"]
+    iot.tag_resource(resourceArn=arn, tags=[{"Key": "floor", "Value": "2"}])
+    listed = {tag["Key"]: tag["Value"] for tag in iot.list_tags_for_resource(resourceArn=arn)["tags"]}
+    assert listed == {"team": "red", "floor": "2"}, listed
+    invalid("twice", iot.create_mitigation_action, **tagged | {"tags": tagged["tags"] * 2})
+    iot.delete_mitigation_action(actionName="tagged")
+    refused("ResourceNotFoundException", 404, "tagged", iot.list_tags_for_resource, resourceArn=arn)
     for n in range(95):
         iot.create_mitigation_action(actionName=f"a-{n}", roleArn=ROLE, actionParams=off_to_on(n))
     many = {"actionName": "one-too-many", "roleArn": ROLE, "actionParams": louder}

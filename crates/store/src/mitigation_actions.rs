@@ -8,6 +8,7 @@ use picket_model::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use crate::registry::id_of;
+use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx, detect_tasks};
 
@@ -69,7 +70,7 @@ const N_ACTIONS_MAX: u64 = 100;
 const SELECT: &str = "SELECT name, action_id, kind, role_arn, params, created_at, modified_at FROM mitigation_action";
 
 impl Db {
-    /// Creates a mitigation action.
+    /// Creates a mitigation action with its tags.
     ///
     /// # Errors
     /// [`StoreError::Exists`], however similar the other is; [`StoreError::Limit`] when there are 100.
@@ -77,6 +78,7 @@ impl Db {
         &self,
         name: &MitigationActionName,
         definition: &ActionDefinition,
+        tags: &Tags,
         at: Timestamp,
     ) -> Result<MitigationAction, StoreError> {
         let mut tx = self.begin_write().await?;
@@ -101,6 +103,7 @@ impl Db {
                 n_max: N_ACTIONS_MAX,
             });
         }
+        tag::put(&mut tx, TaggedKind::MitigationAction, name.as_str(), tags).await?;
         let action = action_in(&mut tx, name).await?;
         tx.commit().await?;
         action.ok_or_else(|| StoreError::not_found("mitigation action", name))
@@ -152,7 +155,7 @@ impl Db {
         self.rows(sql, args![]).await?.iter().map(action_of).collect()
     }
 
-    /// Removes a mitigation action; says whether there was one.
+    /// Removes a mitigation action with its tags; says whether there was one.
     ///
     /// # Errors
     /// [`StoreError::InUse`] while a task applies it.
@@ -168,6 +171,7 @@ impl Db {
         }
         let sql = "DELETE FROM mitigation_action WHERE name = $1";
         let was_there = tx.execute(sql, args![name.as_str()]).await? == 1;
+        tag::remove_all(&mut tx, TaggedKind::MitigationAction, name.as_str()).await?;
         tx.commit().await?;
         Ok(was_there)
     }

@@ -6,6 +6,7 @@ use picket_model::name::MitigationActionName;
 use picket_store::mitigation_actions::{ActionDefinition, ActionKind, ActionUpdate, MitigationAction};
 use serde_json::{Map, Value};
 
+use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
@@ -13,7 +14,8 @@ use crate::state::{Api, ApiState, Caller};
 /// Creates a mitigation action.
 ///
 /// # Errors
-/// `InvalidRequestException` unless it has exactly one member in `actionParams`, and for logging that is to be turned off;
+/// `InvalidRequestException` unless it has exactly one member in `actionParams`, for logging that is to be turned off, and
+/// for tags that break a rule of tags;
 /// `ResourceAlreadyExistsException`; `LimitExceededException` when there are 100.
 pub async fn create(
     api: Api,
@@ -26,10 +28,11 @@ pub async fn create(
         role_arn: input.role_arn,
         params,
     };
+    let tags = tags::at_creation(input.tags)?;
     let arn = api.arn(&caller, Resource::MitigationAction(input.action_name.clone()));
     let created = api
         .db
-        .create_mitigation_action(&input.action_name, &definition, api.now())
+        .create_mitigation_action(&input.action_name, &definition, &tags, api.now())
         .await;
     let action = created.map_err(|err| ApiError::from(err).about(&input.action_name, arn))?;
     Ok(written(&api, &caller, action))

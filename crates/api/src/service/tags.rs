@@ -69,6 +69,7 @@ fn tagged(api: &ApiState, arn: Arn) -> Result<Tagged, ApiError> {
         Resource::Profile(name) => (TaggedKind::Profile, name.to_string()),
         Resource::Metric(name) => (TaggedKind::Metric, name.to_string()),
         Resource::Dimension(name) => (TaggedKind::Dimension, name.to_string()),
+        Resource::MitigationAction(name) => (TaggedKind::MitigationAction, name.to_string()),
         other => {
             let reason = format!("resourceArn is {other}, expected a resource that can have tags");
             return Err(ApiError::invalid(reason));

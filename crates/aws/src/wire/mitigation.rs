@@ -11,6 +11,7 @@ use super::constraint::{
     ACTION_NAME, ANY, BOOLEAN, CLIENT_REQUEST_TOKEN, DEVICE_NAME, NAME, PAGE_SIZE, ROLE_ARN, TAGS, TASK_ID, TIMESTAMP,
     TOKEN, VIOLATION_ID, text,
 };
+use super::tag::Tag;
 use crate::shape::{Shape, member, operations, structures};
 
 const ACTION_TYPE: Shape = Shape::Choice(&[
@@ -67,7 +68,7 @@ operations! {
         action_name: MitigationActionName = path "actionName" ACTION_NAME,
         role_arn: String = body "roleArn" ROLE_ARN,
         action_params: Map<String, Value> = body "actionParams" ACTION_PARAMS,
-        tags: Option<Vec<Value>> = body "tags" TAGS,
+        tags: Option<Vec<Tag>> = body "tags" TAGS,
     }
 
     /// Changes a mitigation action: what is given replaces, what is not given stays.

@@ -50,7 +50,7 @@ async fn action(db: &Db, name: &str, groups: &[&str]) {
         role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
         params: serde_json::json!({ "addThingsToThingGroupParams": { "thingGroupNames": groups } }).to_string(),
     };
-    db.create_mitigation_action(&name.parse().unwrap(), &definition, AT)
+    db.create_mitigation_action(&name.parse().unwrap(), &definition, &Tags::default(), AT)
         .await
         .unwrap();
 }

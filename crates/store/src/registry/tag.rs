@@ -22,6 +22,8 @@ pub enum TaggedKind {
     Metric,
     /// A dimension.
     Dimension,
+    /// A mitigation action.
+    MitigationAction,
 }
 
 /// A resource that can have tags.
@@ -105,6 +107,7 @@ impl TaggedKind {
             Self::Profile => ("security profile", "securityprofile", "security_profile", "name"),
             Self::Metric => ("custom metric", "custommetric", "custom_metric", "name"),
             Self::Dimension => ("dimension", "dimension", "dimension", "name"),
+            Self::MitigationAction => ("mitigation action", "mitigationaction", "mitigation_action", "name"),
         }
     }
 }

@@ -81,7 +81,7 @@ async fn prepare(db: &Db) -> (String, String) {
         extras: "{}".to_owned(),
     };
     db.create_profile(&new, &Tags::default(), AT).await.unwrap();
-    db.create_mitigation_action(&"isolate".parse().unwrap(), &adding(), AT)
+    db.create_mitigation_action(&"isolate".parse().unwrap(), &adding(), &Tags::default(), AT)
         .await
         .unwrap();
     (profile.to_string(), behavior.name.to_string())
@@ -201,7 +201,7 @@ async fn what_cannot_be_done_is_refused() {
             kind: ActionKind::UpdateDeviceCertificate,
             ..adding()
         };
-        db.create_mitigation_action(&"deactivate".parse().unwrap(), &deactivate, AT)
+        db.create_mitigation_action(&"deactivate".parse().unwrap(), &deactivate, &Tags::default(), AT)
             .await
             .unwrap();
         let with = |actions: &[&str]| NewDetectTask {

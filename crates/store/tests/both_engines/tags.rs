@@ -5,6 +5,7 @@ use picket_model::profile::Behaviors;
 use picket_model::time::Timestamp;
 use picket_store::custom_metrics::NewCustomMetric;
 use picket_store::dimensions::NewDimension;
+use picket_store::mitigation_actions::{ActionDefinition, ActionKind};
 use picket_store::profiles::NewProfile;
 use picket_store::registry::{Attributes, BadTags, NewGroup, Tagged, TaggedKind, Tags, ThingTypeProperties};
 use picket_store::requests::Request;
@@ -13,13 +14,14 @@ use picket_store::{Db, StoreError};
 use crate::engines::on_each;
 
 const AT: Timestamp = Timestamp::from_millis(1000);
-const KINDS: [TaggedKind; 6] = [
+const KINDS: [TaggedKind; 7] = [
     TaggedKind::Group,
     TaggedKind::ThingType,
     TaggedKind::Policy,
     TaggedKind::Profile,
     TaggedKind::Metric,
     TaggedKind::Dimension,
+    TaggedKind::MitigationAction,
 ];
 
 fn pairs(from: usize, to: usize) -> Tags {
@@ -76,6 +78,16 @@ async fn create(db: &Db, kind: TaggedKind, name: &str, tags: &Tags) {
             };
             db.create_dimension(&new, tags, AT).await.map(drop)
         }
+        TaggedKind::MitigationAction => {
+            let new = ActionDefinition {
+                kind: ActionKind::EnableIotLogging,
+                role_arn: "role".to_owned(),
+                params: "{}".to_owned(),
+            };
+            db.create_mitigation_action(&name.parse().unwrap(), &new, tags, AT)
+                .await
+                .map(drop)
+        }
     }
     .unwrap();
 }
@@ -92,6 +104,7 @@ async fn delete(db: &Db, kind: TaggedKind, name: &str) {
         TaggedKind::Profile => db.delete_profile(&name.parse().unwrap(), None).await.map(drop),
         TaggedKind::Metric => db.delete_custom_metric(&name.parse().unwrap()).await.map(drop),
         TaggedKind::Dimension => db.delete_dimension(&name.parse().unwrap()).await.map(drop),
+        TaggedKind::MitigationAction => db.delete_mitigation_action(&name.parse().unwrap()).await.map(drop),
     }
     .unwrap();
 }
