@@ -18,7 +18,7 @@ use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
 use crate::service::{
-    audit, authorization, certificate, data, dimension, endpoint, group, key, metric, mitigation, policy,
+    audit, authorization, certificate, connectivity, data, dimension, endpoint, group, key, metric, mitigation, policy,
     policy_version, principal, profile, response, setting, tags, task, thing, thing_type, violation,
 };
 use crate::state::{Api, ApiState, Caller};
@@ -116,6 +116,7 @@ fn things(router: Router<Api>) -> Router<Api> {
         CreateThing => thing::create,
         UpdateThing => thing::update,
         DescribeThing => thing::describe,
+        GetThingConnectivityData => connectivity::of_thing,
         DeleteThing => thing::delete,
         ListThings => thing::list,
         ListThingGroupsForThing => thing::groups,

@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod authorization;
 pub mod certificate;
+pub mod connectivity;
 pub mod data;
 pub mod dimension;
 pub mod endpoint;

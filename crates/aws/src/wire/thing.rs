@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use picket_model::name::{ThingName, ThingTypeName};
 use serde::{Deserialize, Serialize};
 
+use super::EpochSecs;
 use super::constraint::{ARN, ATTRIBUTE_NAME, ATTRIBUTE_VALUE, ATTRIBUTES, BOOLEAN, NAME, PAGE_SIZE, TOKEN, VERSION};
 use crate::arn::Arn;
 use crate::shape::{Shape, operations, structures};
@@ -41,6 +42,12 @@ operations! {
     /// Shows a thing.
     DescribeThing: "GET" "/things/{thingName}" {
         thing_name: ThingName = path "thingName" NAME,
+    }
+
+    /// Shows the connection of the client that is called as a thing.
+    GetThingConnectivityData: "POST" "/things/{thingName}/connectivity-data" {
+        thing_name: ThingName = path "thingName" NAME,
+        include_socket_information: Option<bool> = body "includeSocketInformation" BOOLEAN,
     }
 
     /// Removes a thing; one that is not there is removed already.
@@ -141,6 +148,47 @@ pub struct ThingDescription {
     pub attributes: BTreeMap<String, String>,
     /// 1 at first.
     pub version: i64,
+}
+
+/// Answer of [`GetThingConnectivityData`]; of a device that was never there only the first two members. Members are AWS's;
+/// `vpcEndpointId` never is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ThingConnectivity {
+    /// The thing.
+    pub thing_name: String,
+    /// Whether it is there.
+    pub connected: bool,
+    /// When it came, or when it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<EpochSecs>,
+    /// Why it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnect_reason: Option<String>,
+    /// Where it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_ip: Option<String>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// The server's address that it reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_ip: Option<String>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_port: Option<u16>,
+    /// Seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive_duration: Option<u64>,
+    /// Whether it began with a new session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clean_session: Option<bool>,
+    /// Seconds that the session outlives the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expiry: Option<u64>,
+    /// As what it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
 }
 
 /// Answer of [`ListThings`].

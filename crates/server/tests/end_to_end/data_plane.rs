@@ -128,12 +128,31 @@ for call in (data.get_connection, data.list_subscriptions, data.delete_connectio
     refused(404, "ResourceNotFoundException", call, clientId="nobody")
     refused(400, "InvalidRequestException", call, clientId="$x")
 
+# The same by the thing's name, with the time as the control plane has it.
+device = iot.get_thing_connectivity_data(thingName="pump-1", includeSocketInformation=True)
+del device["ResponseMetadata"]
+assert round(device.pop("timestamp").timestamp() * 1000) == since
+assert device.pop("sourcePort") not in (0, port)
+assert device == dict(thingName="pump-1", connected=True, cleanSession=True, sourceIp="127.0.0.1", targetIp="127.0.0.1",
+    targetPort=port, keepAliveDuration=60, sessionExpiry=600, clientId="pump-1"), device
+assert not {"sourceIp", "sourcePort", "targetIp", "targetPort"} & set(iot.get_thing_connectivity_data(thingName="pump-1"))
+iot.create_thing(thingName="never")
+never = iot.get_thing_connectivity_data(thingName="never", includeSocketInformation=True)
+del never["ResponseMetadata"]
+assert never == dict(thingName="never", connected=False), never
+# A client that is no thing is none here.
+refused(404, "ResourceNotFoundException", iot.get_thing_connectivity_data, "pump-2", thingName="pump-2")
+refused(400, "InvalidRequestException", iot.get_thing_connectivity_data, "thingName", thingName="a/b")
+
 # Sent away: with its will or without it, with its session or without it.
 data.delete_connection(clientId="pump-1")
 assert listener.gone.get(timeout=30).value == 0x98
 gone = data.get_connection(clientId="pump-1")
 assert (gone["connected"], gone["disconnectReason"]) == (False, "API_INITIATED_DISCONNECT"), gone
 assert since <= gone["disconnectedSince"] and "connectedSince" not in gone
+device = iot.get_thing_connectivity_data(thingName="pump-1")
+assert (device["connected"], device["disconnectReason"]) == (False, "API_INITIATED_DISCONNECT"), device
+assert round(device["timestamp"].timestamp() * 1000) == gone["disconnectedSince"], device
 assert len(data.list_subscriptions(clientId="pump-1")["subscriptions"]) == 2
 refused(404, "ResourceNotFoundException", data.delete_connection, clientId="pump-1")
 data.delete_connection(clientId="pump-1", cleanSession=True)
