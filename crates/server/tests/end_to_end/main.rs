@@ -13,6 +13,7 @@ mod crash;
 mod data_plane;
 mod fleet;
 mod link;
+mod mitigation;
 mod operator;
 mod own_network;
 mod page;
