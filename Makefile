@@ -33,7 +33,8 @@ check:
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --quiet
 	cargo test --locked --quiet -p picket-server --test tidy
 
-bench: setup
+bench:
+	scripts/setup.sh bench
 	cargo build --locked --release --bins
 	@python3 bench/run.py $${CARGO_TARGET_DIR:-target}/release
 

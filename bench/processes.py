@@ -114,6 +114,11 @@ class Server:
         sizes = {words[0]: int(words[1]) for words in map(str.split, lines[1:])}
         return {"rss": sizes["Rss:"], "pss": sizes["Pss:"]}
 
+    def cpu_seconds(self):
+        """User and system time so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def stop(self):
         end(self.process)
 

@@ -11,6 +11,7 @@ import platform
 import sys
 import time
 
+import control_plane
 import measure
 from processes import Picket, Stage
 
@@ -29,11 +30,18 @@ class Size:
     n_memory_rounds: int = 3
     n_compromises: int = 60
     compromise_secs: int = 12
+    n_registry_things: int = 100_000
+    n_registry_groups: int = 1000
+    n_registry_profiles: int = 1000
+    n_registry_calls: int = 200
+    registry_rate: int = 200
+    registry_secs: int = 20
 
 
 QUICK = Size(
     n_things=100, n_connections=50, n_max_rounds=1, n_rate_rounds=1, n_sustained_each=30, rate=500, rate_secs=1,
     n_memory_rounds=1, n_compromises=5, compromise_secs=2,
+    n_registry_things=500, n_registry_groups=20, n_registry_profiles=20, n_registry_calls=20, registry_secs=1,
 )  # fmt: skip
 
 
@@ -50,6 +58,8 @@ def main(binaries):
         results += told(measure.memory(stage, measure.things(size), size.n_memory_rounds))
         picket.start()
         results += told(measure.alarm(stage, picket, size))
+    with Stage(binaries) as stage:
+        results += told(control_plane.control_plane(stage, size))
     say(table(results))
     say(f"{machine()}; {time.monotonic() - began:.0f} s")
 
@@ -104,7 +114,27 @@ def table(results):
             p50, p99 = one[f"{name}MillisP50"], one[f"{name}MillisP99"]
             goal = (f"< {aim}", p99 < aim) if aim else ()
             line(f"{one['measured']}: {name} p50, p99 ms", f"{p50}, {p99}", *goal)
+    registry_lines(of, line)
     return "\n".join(lines)
+
+
+def registry_lines(of, line):
+    """The control plane: each call beside moto's, and its own aims."""
+    for kind, aim in (("DescribeThing", 10), ("ListThings", 30)):
+        own, other = (of(f"control plane, {kind}, in turn", server) for server in ("picket", "moto"))
+        line(f"{kind}: CPU / moto's", f"{own['cpuMillisPerCall'] / max(other['cpuMillisPerCall'], 0.01):.3f}")
+        for one in (own, other):
+            line(f"{one['server']}, {kind} in turn: p50, p99 ms", f"{one['millisP50']}, {one['millisP99']}")
+        p99 = of(f"control plane, {kind}, 200 a second")["millisP99"]
+        line(f"{kind} at 200 a second: p99 ms", p99, f"< {aim}", p99 < aim)
+    made = of("control plane, creating")
+    line("start with that registry, ms", made["startMillis"], "< 2000", made["startMillis"] < 2000)
+    rss = of("control plane, memory")["rssMib"]
+    line("memory, MiB", rss, "< 400", rss < 400)
+    line("moto: memory, MiB", of("control plane, memory", "moto")["rssMib"])
+    line("things made a second", made["perSecond"])
+    line("moto: things made a second", of("control plane, creating", "moto")["perSecond"])
+    line("profiles made and attached a second", made["profilesPerSecond"])
 
 
 def machine():

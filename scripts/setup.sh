@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the tests and benchmarks need besides Rust: Debian packages (real brokers, clients and databases) and a
-# Python environment with the clients that AWS publishes. Does nothing where everything is there already.
+# Python environment with the clients that AWS publishes; with `bench`, what the benchmarks compare with as well. Does nothing
+# where everything is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,10 +40,15 @@ if ((${#missing[@]})); then
     fi
 fi
 
-venv=target/test-venv
-wanted=$(sha256sum tests/requirements.txt | cut -d' ' -f1)
-if [[ ! -x $venv/bin/python || $(cat "$venv/.requirements" 2>/dev/null) != "$wanted" ]]; then
-    python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/requirements.txt
-    echo "$wanted" >"$venv/.requirements"
-fi
+# A Python environment with what the file of requirements says, anew when that changes.
+environment() { # environment FOLDER REQUIREMENTS
+    local venv=$1 requirements=$2 wanted
+    wanted=$(sha256sum "$requirements" | cut -d' ' -f1)
+    if [[ ! -x $venv/bin/python || $(cat "$venv/.requirements" 2>/dev/null) != "$wanted" ]]; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
+        echo "$wanted" >"$venv/.requirements"
+    fi
+}
+environment target/test-venv tests/requirements.txt
+if [[ ${1-} == bench ]]; then environment target/bench-venv bench/requirements.txt; fi
