@@ -12,6 +12,7 @@ mod clients;
 mod crash;
 mod data_plane;
 mod fleet;
+mod fleet_as_code;
 mod link;
 mod mitigation;
 mod operator;
