@@ -8,6 +8,7 @@
 pub mod access;
 pub mod broker;
 mod call;
+pub mod compatibility;
 mod error;
 mod guard;
 pub mod keys;

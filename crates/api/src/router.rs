@@ -8,9 +8,10 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use picket_aws::error::ApiErrorCode;
 use picket_aws::service::Service;
-use picket_aws::shape::Input;
+use picket_aws::shape::{Input, Operation};
 use tower::ServiceExt as _;
 
 use crate::call::serve;
@@ -66,16 +67,43 @@ async fn dispatch(State(services): State<Services>, request: Request) -> Respons
 }
 
 fn of_areas(areas: &[Area], api: &Api) -> Router {
-    areas
-        .iter()
-        .fold(Router::new(), |router, area| area(router))
+    all(areas)
+        .router
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .with_state(Arc::clone(api))
 }
 
+fn all(areas: &[Area]) -> Routes {
+    areas.iter().fold(Routes::default(), |routes, area| area(routes))
+}
+
+/// The operations that a service answers, as their inputs declare them.
+pub(crate) fn operations(service: Service) -> Vec<Operation> {
+    match service {
+        Service::Iot => all(AREAS).operations,
+        Service::IotData => all(DATA_AREAS).operations,
+        Service::Sns => sns::operations(),
+    }
+}
+
+/// Routes, with the operations that they lead to.
+#[derive(Default)]
+struct Routes {
+    router: Router<Api>,
+    operations: Vec<Operation>,
+}
+
+impl Routes {
+    fn add(mut self, operation: Operation, route: MethodRouter<Api>) -> Self {
+        self.router = self.router.route(operation.path, route);
+        self.operations.push(operation);
+        self
+    }
+}
+
 /// Adds the routes of some operations.
-type Area = fn(Router<Api>) -> Router<Api>;
+type Area = fn(Routes) -> Routes;
 
 /// The operations of the control plane, by what they are about.
 const AREAS: &[Area] = &[
@@ -94,25 +122,25 @@ const AREAS: &[Area] = &[
 /// The operations of the data plane.
 const DATA_AREAS: &[Area] = &[data_plane];
 
-/// `route!(router, service function => input)`: the path is the one that the input declares.
+/// `routes!(routes, input => service function)`: method and path are those that the input declares.
 macro_rules! routes {
-    ($router:expr, $($input:ident => $service:path),* $(,)?) => {
-        $router$(.route(picket_aws::wire::$input::OPERATION.path, serve::<picket_aws::wire::$input, _, _, _>($service)))*
+    ($routes:expr, $($input:ident => $service:path),* $(,)?) => {
+        $routes$(.add(picket_aws::wire::$input::OPERATION, serve::<picket_aws::wire::$input, _, _, _>($service)))*
     };
 }
 
 /// The same, for what AWS lacks.
 macro_rules! own_routes {
-    ($router:expr, $($input:ident => $service:path),* $(,)?) => {
-        $router$(.route(
-            picket_aws::wire::picket::$input::OPERATION.path,
+    ($routes:expr, $($input:ident => $service:path),* $(,)?) => {
+        $routes$(.add(
+            picket_aws::wire::picket::$input::OPERATION,
             serve::<picket_aws::wire::picket::$input, _, _, _>($service),
         ))*
     };
 }
 
-fn things(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn things(routes: Routes) -> Routes {
+    routes!(routes,
         CreateThing => thing::create,
         UpdateThing => thing::update,
         DescribeThing => thing::describe,
@@ -129,8 +157,8 @@ fn things(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn thing_types(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn thing_types(routes: Routes) -> Routes {
+    routes!(routes,
         CreateThingType => thing_type::create,
         UpdateThingType => thing_type::update,
         DescribeThingType => thing_type::describe,
@@ -140,8 +168,8 @@ fn thing_types(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn groups(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn groups(routes: Routes) -> Routes {
+    routes!(routes,
         CreateThingGroup => group::create,
         UpdateThingGroup => group::update,
         DescribeThingGroup => group::describe,
@@ -157,8 +185,8 @@ fn groups(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn settings(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn settings(routes: Routes) -> Routes {
+    routes!(routes,
         TagResource => tags::tag,
         UntagResource => tags::untag,
         ListTagsForResource => tags::list,
@@ -171,8 +199,8 @@ fn settings(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn certificates(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn certificates(routes: Routes) -> Routes {
+    routes!(routes,
         CreateKeysAndCertificate => certificate::create_keys,
         RegisterCertificateWithoutCA => certificate::register,
         UpdateCertificate => certificate::update,
@@ -183,8 +211,8 @@ fn certificates(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn policies(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn policies(routes: Routes) -> Routes {
+    routes!(routes,
         CreatePolicy => policy::create,
         GetPolicy => policy::show,
         DeletePolicy => policy::delete,
@@ -207,8 +235,8 @@ fn policies(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn detect(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn detect(routes: Routes) -> Routes {
+    routes!(routes,
         CreateSecurityProfile => profile::create,
         UpdateSecurityProfile => profile::update,
         DescribeSecurityProfile => profile::describe,
@@ -237,8 +265,8 @@ fn detect(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn mitigations(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn mitigations(routes: Routes) -> Routes {
+    routes!(routes,
         CreateMitigationAction => mitigation::create,
         UpdateMitigationAction => mitigation::update,
         DescribeMitigationAction => mitigation::describe,
@@ -252,8 +280,8 @@ fn mitigations(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn audits(router: Router<Api>) -> Router<Api> {
-    routes!(router,
+fn audits(routes: Routes) -> Routes {
+    routes!(routes,
         DescribeAccountAuditConfiguration => audit::configuration,
         UpdateAccountAuditConfiguration => audit::refuse,
         DeleteAccountAuditConfiguration => audit::refuse,
@@ -282,8 +310,8 @@ fn audits(router: Router<Api>) -> Router<Api> {
     )
 }
 
-fn responses(router: Router<Api>) -> Router<Api> {
-    own_routes!(router,
+fn responses(routes: Routes) -> Routes {
+    own_routes!(routes,
         ShowEndpoint => endpoint::show,
         ListResponses => response::list,
         CreateResponse => response::create,
@@ -303,16 +331,16 @@ fn responses(router: Router<Api>) -> Router<Api> {
 
 /// The same, for the data plane.
 macro_rules! data_routes {
-    ($router:expr, $($input:ident => $service:path),* $(,)?) => {
-        $router$(.route(
-            picket_aws::wire::data::$input::OPERATION.path,
+    ($routes:expr, $($input:ident => $service:path),* $(,)?) => {
+        $routes$(.add(
+            picket_aws::wire::data::$input::OPERATION,
             serve::<picket_aws::wire::data::$input, _, _, _>($service),
         ))*
     };
 }
 
-fn data_plane(router: Router<Api>) -> Router<Api> {
-    data_routes!(router,
+fn data_plane(routes: Routes) -> Routes {
+    data_routes!(routes,
         Publish => data::publish,
         GetRetainedMessage => data::retained,
         ListRetainedMessages => data::list_retained,

@@ -2,6 +2,8 @@
 
 mod served;
 
+use picket_api::compatibility::answered;
+use picket_aws::service::Service;
 use served::Served;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,4 +39,23 @@ async fn boto3_walks_the_operations_of_sns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_asks_what_policies_permit() {
     Served::start().await.python("boto3_policies.py", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_constraint_of_the_service_model_is_enforced() {
+    let served = Served::start().await;
+    for (service, model) in [
+        (Service::Iot, "iot"),
+        (Service::IotData, "iot-data"),
+        (Service::Sns, "sns"),
+    ] {
+        let operations = answered(service);
+        let arguments = [&[model], operations.as_slice()].concat();
+        served.python("botocore_constraints.py", &arguments).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_of_the_aws_cli_are_answered_field_by_field() {
+    Served::start().await.python("awscli_examples.py", &[]).await;
 }

@@ -15,7 +15,7 @@ use axum::routing::post;
 use http::{HeaderValue, Method, header};
 use picket_aws::error::ApiErrorCode;
 use picket_aws::service::Service;
-use picket_aws::shape::{Form, Input, RawInput};
+use picket_aws::shape::{Form, Input, Operation, RawInput};
 use picket_aws::wire::sns;
 use picket_aws::xml::{Answer, document};
 use picket_model::sns::certificate_of_path;
@@ -123,40 +123,49 @@ struct Call<'a> {
     id: &'a RequestId,
 }
 
-/// `actions!(call, action, Input => service function)`: the action is the one that the input declares.
+/// `actions! { Input => service function }`: the form's `Action` is the input's name.
 macro_rules! actions {
-    ($call:expr, $action:expr, $($input:ident => $service:path),* $(,)?) => {
-        match $action {
-            $(Some(stringify!($input)) => $call.run::<sns::$input, _, _, _>($service).await,)*
-            other => Err(ApiError::new(
-                ApiErrorCode::UnknownOperationException,
-                format!("Action is {:?}, expected one of [{}]", other.unwrap_or_default(), [$(stringify!($input)),*].join(", ")),
-            )),
+    ($($input:ident => $service:path),* $(,)?) => {
+        /// The operations, as their inputs declare them.
+        pub(crate) fn operations() -> Vec<Operation> {
+            vec![$(sns::$input::OPERATION),*]
+        }
+
+        impl Call<'_> {
+            async fn answer(self) -> Result<String, ApiError> {
+                let form = Form::parse(self.form)?;
+                check_version(&form)?;
+                match form.text("Action") {
+                    $(Some(stringify!($input)) => self.run::<sns::$input, _, _, _>($service).await,)*
+                    other => {
+                        let expected = [$(stringify!($input)),*].join(", ");
+                        let found = other.unwrap_or_default();
+                        let reason = format!("Action is {found:?}, expected one of [{expected}]");
+                        Err(ApiError::new(ApiErrorCode::UnknownOperationException, reason))
+                    }
+                }
+            }
         }
     };
 }
 
-impl Call<'_> {
-    async fn answer(self) -> Result<String, ApiError> {
-        let form = Form::parse(self.form)?;
-        check_version(&form)?;
-        actions!(self, form.text("Action"),
-            CreateTopic => topic::create,
-            DeleteTopic => topic::delete,
-            ListTopics => topic::list,
-            GetTopicAttributes => topic::show,
-            SetTopicAttributes => topic::describe,
-            Publish => topic::publish,
-            Subscribe => subscription::create,
-            ConfirmSubscription => subscription::confirm,
-            ListSubscriptions => subscription::list,
-            ListSubscriptionsByTopic => subscription::list_of_topic,
-            GetSubscriptionAttributes => subscription::show,
-            SetSubscriptionAttributes => subscription::describe,
-            Unsubscribe => subscription::delete,
-        )
-    }
+actions! {
+    CreateTopic => topic::create,
+    DeleteTopic => topic::delete,
+    ListTopics => topic::list,
+    GetTopicAttributes => topic::show,
+    SetTopicAttributes => topic::describe,
+    Publish => topic::publish,
+    Subscribe => subscription::create,
+    ConfirmSubscription => subscription::confirm,
+    ListSubscriptions => subscription::list,
+    ListSubscriptionsByTopic => subscription::list_of_topic,
+    GetSubscriptionAttributes => subscription::show,
+    SetSubscriptionAttributes => subscription::describe,
+    Unsubscribe => subscription::delete,
+}
 
+impl Call<'_> {
     async fn run<I, O, F, Fut>(self, service: F) -> Result<String, ApiError>
     where
         I: Input,

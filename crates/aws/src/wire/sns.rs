@@ -9,7 +9,7 @@ use picket_model::sns::{SubscriptionArn, SubscriptionProtocol, TopicArn};
 use serde_json::{Map, Value};
 
 use super::Done;
-use super::constraint::{ANY, BOOLEAN, NO_CONTROL, TAGS, text};
+use super::constraint::{ANY, BOOLEAN, NO_CONTROL, TAG_KEY, text};
 use crate::shape::{Pattern, Shape, member, operations};
 use crate::xml::{Answer, Xml};
 
@@ -132,12 +132,22 @@ const DATA_TYPE: Shape = text(
     },
 );
 
+/// A topic's tags have values, unlike those of other services.
+const TOPIC_TAGS: Shape = Shape::List {
+    of: &Shape::Structure(&[
+        member!(String, body "Key", TAG_KEY),
+        member!(String, body "Value", text(0, 256, &ANY)),
+    ]),
+    len_min: 0,
+    len_max: 50,
+};
+
 operations! {
     /// Makes a topic; the same again is the same.
     CreateTopic: "POST" "/" {
         name: TopicName = form "Name" TOPIC_NAME,
         attributes: Option<BTreeMap<String, String>> = form "Attributes" TOPIC_ATTRIBUTES,
-        tags: Option<Vec<Value>> = form "Tags" TAGS,
+        tags: Option<Vec<Value>> = form "Tags" TOPIC_TAGS,
         data_protection_policy: Option<String> = form "DataProtectionPolicy" ATTRIBUTE_VALUE,
     }
 
