@@ -89,6 +89,23 @@ const NOTES: &[Note] = &[
         "Certificates of X.509 version 1 work too: identity is the SHA-256 of the certificate, never a name in it.",
     ),
     note(
+        &["CreateCertificateFromCsr"],
+        Status::Differs,
+        "RSA from 2048 bits, ECDSA on P-256 and P-384; P-521 is refused. Extensions of the request are left aside.",
+    ),
+    note(
+        &["RegisterCertificate"],
+        Status::Differs,
+        "A signature with SHA-1 is no signature. Of several active CAs with the same name and key, one has to be named: \
+         else CertificateConflictException.",
+    ),
+    note(
+        &["RegisterCACertificate", "UpdateCACertificate"],
+        Status::Differs,
+        "Auto-registration and its template are stored and shown; devices are not registered at their first connect. A CA \
+         vouches for certificates when they are registered, not when a device connects.",
+    ),
+    note(
         &["CreatePolicy"],
         Status::Differs,
         "A policy without a statement is malformed. Changes of policies, attachments, memberships and certificates \

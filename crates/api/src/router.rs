@@ -19,8 +19,9 @@ use crate::error::ApiError;
 use crate::guard::{Gate, guard};
 use crate::listen::Limits;
 use crate::service::{
-    audit, authorization, certificate, connectivity, data, dimension, endpoint, group, key, metric, mitigation, policy,
-    policy_version, principal, profile, response, setting, tags, task, thing, thing_type, violation,
+    audit, authorization, ca_certificate, certificate, connectivity, data, dimension, endpoint, group, key, metric,
+    mitigation, policy, policy_version, principal, profile, response, setting, tags, task, thing, thing_type,
+    violation,
 };
 use crate::state::{Api, ApiState, Caller};
 
@@ -202,11 +203,21 @@ fn settings(routes: Routes) -> Routes {
 fn certificates(routes: Routes) -> Routes {
     routes!(routes,
         CreateKeysAndCertificate => certificate::create_keys,
+        CreateCertificateFromCsr => certificate::create_from_request,
+        RegisterCertificate => certificate::register_with_ca,
         RegisterCertificateWithoutCA => certificate::register,
         UpdateCertificate => certificate::update,
         DescribeCertificate => certificate::describe,
         DeleteCertificate => certificate::delete,
         ListCertificates => certificate::list,
+        ListCertificatesByCA => certificate::list_by_ca,
+        RegisterCACertificate => ca_certificate::register,
+        UpdateCACertificate => ca_certificate::update,
+        DescribeCACertificate => ca_certificate::describe,
+        DeleteCACertificate => ca_certificate::delete,
+        ListCACertificates => ca_certificate::list,
+        GetRegistrationCode => ca_certificate::registration_code,
+        DeleteRegistrationCode => ca_certificate::delete_registration_code,
         DescribeEndpoint => endpoint::describe,
     )
 }

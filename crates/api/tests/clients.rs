@@ -37,6 +37,11 @@ async fn boto3_walks_the_operations_of_sns() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn boto3_registers_certificates_of_all_origins() {
+    Served::start().await.python("boto3_certificates.py", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn boto3_asks_what_policies_permit() {
     Served::start().await.python("boto3_policies.py", &[]).await;
 }

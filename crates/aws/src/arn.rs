@@ -20,6 +20,8 @@ pub enum Resource {
     ThingType(ThingTypeName),
     /// `cert/<64 hex digits>`
     Certificate(CertificateId),
+    /// `cacert/<64 hex digits>`
+    CaCertificate(CertificateId),
     /// `policy/<name>`
     Policy(PolicyName),
     /// `securityprofile/<name>`
@@ -67,6 +69,7 @@ impl Resource {
             Self::Group(_) => "thinggroup",
             Self::ThingType(_) => "thingtype",
             Self::Certificate(_) => "cert",
+            Self::CaCertificate(_) => "cacert",
             Self::Policy(_) => "policy",
             Self::Profile(_) => "securityprofile",
             Self::Metric(_) => "custommetric",
@@ -77,7 +80,7 @@ impl Resource {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        const KINDS: &str = "thing, thinggroup, thingtype, cert, policy, securityprofile, custommetric, dimension, \
+        const KINDS: &str = "thing, thinggroup, thingtype, cert, cacert, policy, securityprofile, custommetric, dimension, \
                              mitigationaction or all";
         fn name<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<T, String> {
             text.parse().map_err(|err: T::Err| format!("<resource>, but {err}"))
@@ -87,6 +90,7 @@ impl Resource {
             ("thinggroup", rest) => name(rest).map(Self::Group),
             ("thingtype", rest) => name(rest).map(Self::ThingType),
             ("cert", rest) => name(rest).map(Self::Certificate),
+            ("cacert", rest) => name(rest).map(Self::CaCertificate),
             ("policy", rest) => name(rest).map(Self::Policy),
             ("securityprofile", rest) => name(rest).map(Self::Profile),
             ("custommetric", rest) => name(rest).map(Self::Metric),
@@ -108,7 +112,7 @@ impl fmt::Display for Resource {
             Self::Thing(name) => name.fmt(f),
             Self::Group(name) => name.fmt(f),
             Self::ThingType(name) => name.fmt(f),
-            Self::Certificate(id) => id.fmt(f),
+            Self::Certificate(id) | Self::CaCertificate(id) => id.fmt(f),
             Self::Policy(name) => name.fmt(f),
             Self::Profile(name) => name.fmt(f),
             Self::Metric(name) => name.fmt(f),
@@ -189,6 +193,7 @@ mod tests {
             "thinggroup/IsolatedDevices",
             "thingtype/LightBulb",
             "cert/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "cacert/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
             "policy/a+=,.@-b",
             "securityprofile/p",
             "custommetric/m",

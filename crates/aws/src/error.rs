@@ -38,6 +38,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// The verification certificate does not carry the registration code.
+    RegistrationCodeValidationException = 400,
     /// The certificate cannot be read, or is not valid.
     CertificateValidationException = 400,
     /// Bad input, or not possible as things are.
@@ -76,6 +78,8 @@ codes! {
     CertificateStateException = 406,
     /// The request does not arrive.
     RequestTimeoutException = 408,
+    /// Several CA certificates could have signed it.
+    CertificateConflictException = 409,
     /// Something else still needs it.
     DeleteConflictException = 409,
     /// The name is taken, with other settings.

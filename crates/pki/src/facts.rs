@@ -3,6 +3,7 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
+use x509_parser::oid_registry::{OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::key::pem;
@@ -31,6 +32,12 @@ pub struct CertificateFacts {
     pub is_ca: bool,
     /// The public key: SubjectPublicKeyInfo in DER.
     pub public_key_der: Vec<u8>,
+    /// SHA-256 of the subject's DER: two names are the same when these are.
+    pub subject_digest: [u8; 32],
+    /// The same of the issuer.
+    pub issuer_digest: [u8; 32],
+    /// The first common name of the subject.
+    pub common_name: Option<String>,
 }
 
 /// Why bytes are no certificate.
@@ -91,7 +98,26 @@ impl CertificateFacts {
             version: certificate.version().0.saturating_add(1),
             is_ca: certificate.is_ca(),
             public_key_der: certificate.public_key().raw.to_vec(),
+            subject_digest: Sha256::digest(certificate.subject().as_raw()).into(),
+            issuer_digest: Sha256::digest(certificate.issuer().as_raw()).into(),
+            common_name: certificate
+                .subject()
+                .iter_common_name()
+                .find_map(|name| name.as_str().ok().map(str::to_owned)),
         })
+    }
+
+    /// Whether the other's key has signed this certificate, and it says so. SHA-1 counts as no signature.
+    pub fn is_signed_by(&self, issuer: &Self) -> bool {
+        let parsed = |der| X509Certificate::from_der(der).map(|(_, certificate)| certificate);
+        let (Ok(own), Ok(other)) = (parsed(&self.der), parsed(&issuer.der)) else {
+            return false;
+        };
+        let algorithm = &own.signature_algorithm.algorithm;
+        let is_sha1 = [OID_PKCS1_SHA1WITHRSA, OID_SHA1_WITH_RSA].contains(algorithm);
+        self.issuer_digest == issuer.subject_digest
+            && !is_sha1
+            && own.verify_signature(Some(other.public_key())).is_ok()
     }
 
     /// The public key as PEM.

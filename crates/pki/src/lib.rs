@@ -5,12 +5,14 @@
 
 mod authority;
 mod facts;
+mod fields;
 mod key;
 mod request;
 mod signer;
 
 pub use authority::{Authority, Issued, PkiError};
 pub use facts::{BadCertificate, CertificateFacts, fingerprint};
+pub use fields::fields;
 pub use key::KeyKind;
 pub use request::BadRequest;
 pub use signer::MessageSigner;

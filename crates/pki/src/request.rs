@@ -4,7 +4,9 @@ use rcgen::{DistinguishedName, DnType, SubjectPublicKeyInfo};
 use rustls_pki_types::CertificateSigningRequestDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::oid_registry::{OID_EC_P256, OID_NIST_EC_P384};
 use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey;
 use x509_parser::x509::X509Name;
 
 /// The most bytes of a request that are read.
@@ -40,9 +42,11 @@ pub enum BadRequest {
     /// Whoever sent it does not hold the key.
     #[error("signing request is not signed by its own key, or in a way that is not trusted")]
     Signature,
-    /// Neither RSA, nor ECDSA on a NIST curve, nor Ed25519.
-    #[error("signing request has a key of a kind that is not known")]
-    Key(#[source] rcgen::Error),
+    /// Neither RSA nor ECDSA on a curve of those.
+    #[error(
+        "signing request has a key of another kind, expected RSA with 2048 bits or more, or ECDSA on P-256 or P-384"
+    )]
+    Key,
 }
 
 impl SigningRequest {
@@ -61,13 +65,32 @@ impl SigningRequest {
         if !rest.is_empty() {
             return Err(bad(format!("{} bytes follow the request", rest.len())));
         }
-        request.verify_signature().map_err(|_| BadRequest::Signature)?;
         let info = &request.certification_request_info;
+        // The kind of key first: a weak key's signature is not looked at, and the reason would be hidden.
+        let public_key = public_key_of(&info.subject_pki)?;
+        request.verify_signature().map_err(|_| BadRequest::Signature)?;
         Ok(Self {
             subject: subject_of(&info.subject),
-            public_key: SubjectPublicKeyInfo::from_der(info.subject_pki.raw).map_err(BadRequest::Key)?,
+            public_key,
         })
     }
+}
+
+/// The key, of a kind that is certified: as on AWS.
+fn public_key_of(key: &x509_parser::x509::SubjectPublicKeyInfo<'_>) -> Result<SubjectPublicKeyInfo, BadRequest> {
+    const RSA_BITS_MIN: usize = 2048;
+    let is_allowed = match key.parsed().map_err(|_| BadRequest::Key)? {
+        PublicKey::RSA(rsa) => RSA_BITS_MIN <= rsa.key_size(),
+        PublicKey::EC(_) => {
+            let curve = key.algorithm.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+            curve.is_some_and(|curve| [OID_EC_P256, OID_NIST_EC_P384].contains(&curve))
+        }
+        _ => false,
+    };
+    if !is_allowed {
+        return Err(BadRequest::Key);
+    }
+    SubjectPublicKeyInfo::from_der(key.raw).map_err(|_| BadRequest::Key)
 }
 
 /// The attributes that are text, each kind once.

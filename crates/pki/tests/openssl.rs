@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use picket_pki::{Authority, CertificateFacts, KeyKind};
+use picket_pki::{Authority, CertificateFacts, KeyKind, fields};
 
 const NOW_MS: i64 = 1_764_000_000_000;
 
@@ -173,4 +173,110 @@ fn what_is_no_certificate_is_refused() {
         CertificateFacts::from_pem(&long).unwrap_err().to_string(),
         "certificate has 70000 bytes, at most 65536 are read"
     );
+}
+
+#[test]
+fn keys_that_are_too_weak_or_of_another_kind_are_not_certified() {
+    let authority = Authority::create("Fleet CA", NOW_MS).unwrap();
+    for key in [
+        "rsa:1024 -sha1",
+        "ed25519",
+        "ec -pkeyopt ec_paramgen_curve:P-521",
+        "rsa:1024",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let request = format!("req -new -newkey {key} -nodes -keyout d.key -subj /CN=pump-7 -out d.csr");
+        openssl(folder.path(), &request);
+        let request = std::fs::read_to_string(folder.path().join("d.csr")).unwrap();
+        let error = authority.sign_request(&request, NOW_MS).map(|_| ()).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("expected RSA with 2048 bits") || text.contains("not signed"),
+            "{key}: {text}"
+        );
+    }
+}
+
+#[test]
+fn fields_have_the_names_that_policies_know() {
+    let folder = tempfile::tempdir().unwrap();
+    let subject = "/C=DE/O=A=B, Inc/OU=one/OU=two/CN=pump-7/title=T/GN=G/SN=S/serialNumber=42";
+    let names = "subjectAltName=DNS:a.example,DNS:b.example,IP:10.0.0.7,IP:::1,email:a@b.c,URI:urn:x";
+    let output = Command::new("openssl")
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout d.key -days 9 -set_serial 0xab12"
+                .split(' '),
+        )
+        .args(["-subj", subject, "-addext", names, "-outform", "DER", "-out", "d.der"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let der = std::fs::read(folder.path().join("d.der")).unwrap();
+    let fields = fields(&der).unwrap();
+    let values = |name: &str| {
+        let named = fields.iter().filter(|(found, _)| *found == name);
+        named.map(|(_, value)| value.as_ref()).collect::<Vec<&str>>().join("|")
+    };
+    for (name, expected) in [
+        ("Subject.Country", "DE"),
+        ("Subject.Organization", r"A\=B\, Inc"),
+        ("Issuer.Organization", r"A\=B\, Inc"),
+        ("Subject.OrganizationalUnit", "one|two"),
+        ("Subject.CommonName", "pump-7"),
+        ("Issuer.CommonName", "pump-7"),
+        ("Subject.Title", "T"),
+        ("Subject.GivenName", "G"),
+        ("Subject.Surname", "S"),
+        ("Subject.SerialNumber", "42"),
+        ("Subject.AlternativeName.DNSName", "a.example|b.example"),
+        ("Subject.AlternativeName.IPAddress", "10.0.0.7|::1"),
+        ("Subject.AlternativeName.RFC822Name", "a@b.c"),
+        ("Subject.AlternativeName.UniformResourceIdentifier", "urn:x"),
+        ("SerialNumber", "AB12"),
+        ("Subject.State", ""),
+    ] {
+        assert_eq!(values(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn a_certificate_is_signed_by_its_issuer_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["one", "two"] {
+        // The same name, other keys.
+        let ca = format!("req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -subj /CN=CA -days 9 -out {name}.pem");
+        openssl(folder.path(), &ca);
+    }
+    openssl(
+        folder.path(),
+        "req -new -newkey rsa:2048 -nodes -keyout d.key -subj /CN=d -out d.csr",
+    );
+    openssl(
+        folder.path(),
+        "x509 -req -in d.csr -CA one.pem -CAkey one.key -CAcreateserial -days 9 -out d.pem",
+    );
+    openssl(
+        folder.path(),
+        "x509 -req -in d.csr -CA one.pem -CAkey one.key -CAcreateserial -days 9 -sha1 -out s.pem",
+    );
+    let facts = |name: &str| {
+        let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
+        CertificateFacts::from_pem(&text).unwrap()
+    };
+    for (certificate, issuer, expected) in [
+        ("d.pem", "one.pem", true),
+        ("d.pem", "two.pem", false),
+        ("d.pem", "d.pem", false),
+        ("s.pem", "one.pem", false),
+        ("one.pem", "one.pem", true),
+        ("one.pem", "two.pem", false),
+    ] {
+        assert_eq!(
+            facts(certificate).is_signed_by(&facts(issuer)),
+            expected,
+            "{certificate} by {issuer}"
+        );
+    }
+    assert_eq!(facts("d.pem").common_name.as_deref(), Some("d"));
 }

@@ -5,13 +5,15 @@ use picket_aws::error::ApiErrorCode;
 use picket_aws::wire;
 use picket_model::name::CertificateId;
 use picket_model::time::Timestamp;
-use picket_pki::CertificateFacts;
+use picket_pki::{CertificateFacts, Issued, PkiError};
 use picket_store::access::AccessScope;
 use picket_store::registry::{Certificate, CertificateMode, CertificateStatus, NewCertificate};
 
+use super::ca_certificate;
+use super::place::Age;
 use crate::error::ApiError;
 use crate::page::Page;
-use crate::state::{Api, Caller};
+use crate::state::{Api, ApiState, Caller};
 
 /// What stands in the subject of certificates that are made here: for people, it decides nothing.
 const SUBJECT: &str = "Picket device";
@@ -32,15 +34,7 @@ pub async fn create_keys(
         .await
         .map_err(ApiError::internal)?
         .map_err(ApiError::internal)?;
-    let status = if input.set_as_active.unwrap_or_default() {
-        CertificateStatus::Active
-    } else {
-        CertificateStatus::Inactive
-    };
-    let facts = CertificateFacts::from_pem(&issued.certificate_pem).map_err(ApiError::internal)?;
-    let new = new_certificate(&facts, &issued.certificate_pem, status, CertificateMode::Default);
-    let certificate = api.db.create_certificate(&new, now).await?;
-    api.changed([AccessScope::Certificate(certificate.id)]).await;
+    let certificate = store(&api, &issued, input.set_as_active, now).await?;
     Ok(wire::KeysAndCertificate {
         certificate_arn: api.arn(&caller, Resource::Certificate(certificate.id)),
         certificate_id: certificate.id.to_string(),
@@ -52,6 +46,60 @@ pub async fn create_keys(
     })
 }
 
+/// Makes a certificate for a key that the caller has: RSA with 2048 bits or more, or ECDSA on P-256 or P-384. The subject is
+/// that of the request; extensions that it wishes for are left aside.
+///
+/// # Errors
+/// `InvalidRequestException` when the request cannot be granted.
+pub async fn create_from_request(
+    api: Api,
+    caller: Caller,
+    input: wire::CreateCertificateFromCsr,
+) -> Result<wire::CertifiedRequest, ApiError> {
+    let now = api.now();
+    let authority = api.authority.clone();
+    let request = input.certificate_signing_request;
+    let issued = tokio::task::spawn_blocking(move || authority.sign_request(&request, now.millis()))
+        .await
+        .map_err(ApiError::internal)?;
+    let issued = issued.map_err(|err| match err {
+        PkiError::Request(bad) => ApiError::invalid(format!("certificateSigningRequest: {bad}")),
+        other => ApiError::internal(other),
+    })?;
+    let certificate = store(&api, &issued, input.set_as_active, now).await?;
+    Ok(wire::CertifiedRequest {
+        certificate_arn: api.arn(&caller, Resource::Certificate(certificate.id)),
+        certificate_id: certificate.id.to_string(),
+        certificate_pem: certificate.pem,
+    })
+}
+
+/// Registers a certificate of a registered, active CA: the one that is given, or the one that has signed it.
+///
+/// # Errors
+/// `CertificateValidationException` when it is no certificate, or none of a registered CA; `CertificateStateException` when
+/// the CA is not active; `CertificateConflictException` when several CAs could have signed it;
+/// `ResourceAlreadyExistsException` when it is registered.
+pub async fn register_with_ca(
+    api: Api,
+    caller: Caller,
+    input: wire::RegisterCertificate,
+) -> Result<wire::RegisteredCertificate, ApiError> {
+    let default = if input.set_as_active.unwrap_or_default() {
+        "ACTIVE"
+    } else {
+        "INACTIVE"
+    };
+    let status = settable(input.status.as_deref().unwrap_or(default), "status")?;
+    let facts = facts_of(&input.certificate_pem)?;
+    let ca = ca_certificate::issuer_of(&api, &facts, input.ca_certificate_pem.as_deref()).await?;
+    let new = NewCertificate {
+        ca: Some(ca.id),
+        ..new_certificate(&facts, &input.certificate_pem, status, ca.mode)
+    };
+    register_new(&api, &caller, &new).await
+}
+
 /// Registers a certificate of any CA, or of none: X.509 version 1 too.
 ///
 /// # Errors
@@ -61,12 +109,19 @@ pub async fn register(
     caller: Caller,
     input: wire::RegisterCertificateWithoutCA,
 ) -> Result<wire::RegisteredCertificate, ApiError> {
-    let facts = CertificateFacts::from_pem(&input.certificate_pem)
-        .map_err(|err| ApiError::new(ApiErrorCode::CertificateValidationException, err.to_string()))?;
+    let facts = facts_of(&input.certificate_pem)?;
     let status = settable(input.status.as_deref().unwrap_or("INACTIVE"), "status")?;
     let new = new_certificate(&facts, &input.certificate_pem, status, CertificateMode::SniOnly);
-    let arn = api.arn(&caller, Resource::Certificate(new.id));
-    let created = api.db.create_certificate(&new, api.now()).await;
+    register_new(&api, &caller, &new).await
+}
+
+async fn register_new(
+    api: &ApiState,
+    caller: &Caller,
+    new: &NewCertificate,
+) -> Result<wire::RegisteredCertificate, ApiError> {
+    let arn = api.arn(caller, Resource::Certificate(new.id));
+    let created = api.db.create_certificate(new, api.now()).await;
     let certificate = created.map_err(|err| ApiError::from(err).about(new.id, arn.clone()))?;
     api.changed([AccessScope::Certificate(certificate.id)]).await;
     Ok(wire::RegisteredCertificate {
@@ -103,6 +158,7 @@ pub async fn describe(
         certificate_description: wire::CertificateDescription {
             certificate_arn: api.arn(&caller, Resource::Certificate(certificate.id)),
             certificate_id: certificate.id.to_string(),
+            ca_certificate_id: certificate.ca.map(|ca| ca.to_string()),
             status: certificate.status.to_string(),
             certificate_pem: certificate.pem,
             owned_by: api.account_id.clone(),
@@ -138,54 +194,73 @@ pub async fn delete(api: Api, _: Caller, input: wire::DeleteCertificate) -> Resu
 /// `InvalidRequestException` for a marker of another list.
 pub async fn list(api: Api, caller: Caller, input: wire::ListCertificates) -> Result<wire::Certificates, ApiError> {
     let page: Page<Age> = Page::of("ListCertificates", input.marker.as_deref(), input.page_size)?;
-    let after = page.after.as_ref().map(|age| (age.created_at, age.id));
+    let after = page.after.as_ref().map(Age::place);
     let is_ascending = input.ascending_order.unwrap_or_default();
     let read = api.db.certificates(after, is_ascending, page.n_read()).await?;
-    let (certificates, next_marker) = page.cut(read, Age::of);
+    Ok(summaries(&api, &caller, &page, read))
+}
+
+/// Lists the certificates that were registered with a CA by age, newest first unless `ascendingOrder`; none when there is
+/// no such CA.
+///
+/// # Errors
+/// `InvalidRequestException` for a marker of another list.
+pub async fn list_by_ca(
+    api: Api,
+    caller: Caller,
+    input: wire::ListCertificatesByCA,
+) -> Result<wire::Certificates, ApiError> {
+    let page: Page<Age> = Page::of("ListCertificatesByCA", input.marker.as_deref(), input.page_size)?;
+    let after = page.after.as_ref().map(Age::place);
+    let is_ascending = input.ascending_order.unwrap_or_default();
+    let read = api
+        .db
+        .certificates_by_ca(&input.ca_certificate_id, after, is_ascending, page.n_read())
+        .await?;
+    Ok(summaries(&api, &caller, &page, read))
+}
+
+fn summaries(api: &ApiState, caller: &Caller, page: &Page<Age>, read: Vec<Certificate>) -> wire::Certificates {
+    let (certificates, next_marker) = page.cut(read, |certificate| Age::of(certificate.created_at, certificate.id));
     let summary = |certificate: Certificate| wire::CertificateSummary {
-        certificate_arn: api.arn(&caller, Resource::Certificate(certificate.id)),
+        certificate_arn: api.arn(caller, Resource::Certificate(certificate.id)),
         certificate_id: certificate.id.to_string(),
         status: certificate.status.to_string(),
         certificate_mode: certificate.mode.as_str().to_owned(),
         creation_date: certificate.created_at.into(),
     };
-    Ok(wire::Certificates {
+    wire::Certificates {
         certificates: certificates.into_iter().map(summary).collect(),
         next_marker,
-    })
-}
-
-/// A certificate's place in the list.
-struct Age {
-    created_at: Timestamp,
-    id: CertificateId,
-}
-
-impl Age {
-    fn of(certificate: &Certificate) -> Self {
-        Self {
-            created_at: certificate.created_at,
-            id: certificate.id,
-        }
     }
 }
 
-impl std::fmt::Display for Age {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.created_at.millis(), self.id)
-    }
+/// Registers what was made here.
+async fn store(
+    api: &ApiState,
+    issued: &Issued,
+    set_as_active: Option<bool>,
+    now: Timestamp,
+) -> Result<Certificate, ApiError> {
+    let status = if set_as_active.unwrap_or_default() {
+        CertificateStatus::Active
+    } else {
+        CertificateStatus::Inactive
+    };
+    let facts = CertificateFacts::from_pem(&issued.certificate_pem).map_err(ApiError::internal)?;
+    let new = new_certificate(&facts, &issued.certificate_pem, status, CertificateMode::Default);
+    let certificate = api.db.create_certificate(&new, now).await?;
+    api.changed([AccessScope::Certificate(certificate.id)]).await;
+    Ok(certificate)
 }
 
-impl std::str::FromStr for Age {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let (created_at, id) = text.split_once(' ').ok_or(())?;
-        Ok(Self {
-            created_at: Timestamp::from_millis(created_at.parse().map_err(|_| ())?),
-            id: id.parse().map_err(|_| ())?,
-        })
-    }
+/// What a certificate in a request says of itself.
+///
+/// # Errors
+/// `CertificateValidationException` when it is none.
+pub(super) fn facts_of(pem: &str) -> Result<CertificateFacts, ApiError> {
+    CertificateFacts::from_pem(pem)
+        .map_err(|err| ApiError::new(ApiErrorCode::CertificateValidationException, err.to_string()))
 }
 
 fn new_certificate(
@@ -199,6 +274,7 @@ fn new_certificate(
         pem: pem.to_owned(),
         status,
         mode,
+        ca: None,
         not_before: Timestamp::from_millis(facts.not_before_ms),
         not_after: Timestamp::from_millis(facts.not_after_ms),
     }

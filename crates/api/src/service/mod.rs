@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod authorization;
+pub mod ca_certificate;
 pub mod certificate;
 pub mod connectivity;
 pub mod data;

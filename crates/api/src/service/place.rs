@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use picket_model::name::{BehaviorName, ProfileName};
+use picket_model::name::{BehaviorName, CertificateId, ProfileName};
 use picket_model::profile::Target;
+use picket_model::time::Timestamp;
 use picket_store::registry::PolicyTarget;
 
 /// A profile with one of its targets.
@@ -73,5 +74,39 @@ impl FromStr for TargetPlace {
             _ => return Err(()),
         };
         Ok(Self(target))
+    }
+}
+
+/// A certificate in a list by age.
+pub(super) struct Age {
+    created_at: Timestamp,
+    id: CertificateId,
+}
+
+impl Age {
+    pub(super) fn of(created_at: Timestamp, id: CertificateId) -> Self {
+        Self { created_at, id }
+    }
+
+    pub(super) fn place(&self) -> (Timestamp, CertificateId) {
+        (self.created_at, self.id)
+    }
+}
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.created_at.millis(), self.id)
+    }
+}
+
+impl FromStr for Age {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (created_at, id) = text.split_once(' ').ok_or(())?;
+        Ok(Self {
+            created_at: Timestamp::from_millis(created_at.parse().map_err(|_| ())?),
+            id: id.parse().map_err(|_| ())?,
+        })
     }
 }

@@ -70,6 +70,7 @@ fn tagged(api: &ApiState, arn: Arn) -> Result<Tagged, ApiError> {
         Resource::Metric(name) => (TaggedKind::Metric, name.to_string()),
         Resource::Dimension(name) => (TaggedKind::Dimension, name.to_string()),
         Resource::MitigationAction(name) => (TaggedKind::MitigationAction, name.to_string()),
+        Resource::CaCertificate(id) => (TaggedKind::CaCertificate, id.to_string()),
         other => {
             let reason = format!("resourceArn is {other}, expected a resource that can have tags");
             return Err(ApiError::invalid(reason));

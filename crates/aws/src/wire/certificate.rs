@@ -4,13 +4,29 @@ use picket_model::name::CertificateId;
 use serde::{Deserialize, Serialize};
 
 use super::EpochSecs;
-use super::constraint::{BOOLEAN, CERTIFICATE_ID, CERTIFICATE_STATUS, ENDPOINT_TYPE, MARKER, PAGE_SIZE, PEM};
+use super::constraint::{
+    BOOLEAN, CERTIFICATE_ID, CERTIFICATE_STATUS, ENDPOINT_TYPE, MARKER, PAGE_SIZE, PEM, SIGNING_REQUEST,
+};
 use crate::shape::operations;
 
 operations! {
     /// Makes a key pair and a certificate for it.
     CreateKeysAndCertificate: "POST" "/keys-and-certificate" {
         set_as_active: Option<bool> = query "setAsActive" BOOLEAN,
+    }
+
+    /// Makes a certificate for a key that the caller has.
+    CreateCertificateFromCsr: "POST" "/certificates" {
+        certificate_signing_request: String = body "certificateSigningRequest" SIGNING_REQUEST,
+        set_as_active: Option<bool> = query "setAsActive" BOOLEAN,
+    }
+
+    /// Registers a certificate of a registered CA.
+    RegisterCertificate: "POST" "/certificate/register" {
+        certificate_pem: String = body "certificatePem" PEM,
+        ca_certificate_pem: Option<String> = body "caCertificatePem" PEM,
+        set_as_active: Option<bool> = query "setAsActive" BOOLEAN,
+        status: Option<String> = body "status" CERTIFICATE_STATUS,
     }
 
     /// Registers a certificate of any CA, or of none.
@@ -38,6 +54,14 @@ operations! {
 
     /// Lists certificates by age.
     ListCertificates: "GET" "/certificates" {
+        page_size: Option<u32> = query "pageSize" PAGE_SIZE,
+        marker: Option<String> = query "marker" MARKER,
+        ascending_order: Option<bool> = query("isAscendingOrder") "ascendingOrder" BOOLEAN,
+    }
+
+    /// Lists the certificates that were registered with a CA, by age.
+    ListCertificatesByCA: "GET" "/certificates-by-ca/{caCertificateId}" {
+        ca_certificate_id: CertificateId = path "caCertificateId" CERTIFICATE_ID,
         page_size: Option<u32> = query "pageSize" PAGE_SIZE,
         marker: Option<String> = query "marker" MARKER,
         ascending_order: Option<bool> = query("isAscendingOrder") "ascendingOrder" BOOLEAN,
@@ -73,7 +97,19 @@ pub struct KeyPair {
     pub private_key: String,
 }
 
-/// Answer of [`RegisterCertificateWithoutCA`].
+/// Answer of [`CreateCertificateFromCsr`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertifiedRequest {
+    /// The ARN.
+    pub certificate_arn: String,
+    /// SHA-256 of its DER.
+    pub certificate_id: String,
+    /// PEM.
+    pub certificate_pem: String,
+}
+
+/// Answer of [`RegisterCertificate`], [`RegisterCertificateWithoutCA`] and [`super::RegisterCACertificate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegisteredCertificate {
@@ -99,6 +135,9 @@ pub struct CertificateDescription {
     pub certificate_arn: String,
     /// SHA-256 of its DER.
     pub certificate_id: String,
+    /// The CA that it was registered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_certificate_id: Option<String>,
     /// What it is good for.
     pub status: String,
     /// PEM.
@@ -131,7 +170,7 @@ pub struct CertificateValidity {
     pub not_after: EpochSecs,
 }
 
-/// Answer of [`ListCertificates`].
+/// Answer of [`ListCertificates`] and [`ListCertificatesByCA`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Certificates {

@@ -52,6 +52,7 @@ pub(super) const CERTIFICATE_ID: Shape = text(
     },
 );
 pub(super) const PEM: Shape = text(1, 65_536, &ANY);
+pub(super) const SIGNING_REQUEST: Shape = text(1, 4096, &ANY);
 pub(super) const VIOLATION_ID: Shape = text(
     1,
     128,

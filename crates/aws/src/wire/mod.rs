@@ -5,6 +5,7 @@
 
 mod audit;
 mod authorization;
+mod ca_certificate;
 mod certificate;
 mod constraint;
 pub mod data;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use audit::*;
 pub use authorization::*;
+pub use ca_certificate::*;
 pub use certificate::*;
 pub use dimension::*;
 pub use group::*;

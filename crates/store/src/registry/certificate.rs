@@ -6,7 +6,7 @@ use std::str::FromStr;
 use picket_model::name::CertificateId;
 use picket_model::time::Timestamp;
 
-use super::id_of;
+use super::{ca_certificate, id_of};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx};
 
@@ -47,6 +47,8 @@ pub struct Certificate {
     pub status: CertificateStatus,
     /// How it was registered.
     pub mode: CertificateMode,
+    /// The CA that it was registered with.
+    pub ca: Option<CertificateId>,
     /// First moment of validity, as the certificate says.
     pub not_before: Timestamp,
     /// Last moment of validity, as the certificate says.
@@ -72,25 +74,31 @@ pub struct NewCertificate {
     pub status: CertificateStatus,
     /// How it is registered.
     pub mode: CertificateMode,
+    /// The CA that it is registered with.
+    pub ca: Option<CertificateId>,
     /// First moment of validity, as the certificate says.
     pub not_before: Timestamp,
     /// Last moment of validity, as the certificate says.
     pub not_after: Timestamp,
 }
 
-const COLUMNS: &str = "id, pem, status, mode, not_before, not_after, version, generation_id, created_at, modified_at";
+pub(super) const COLUMNS: &str =
+    "id, pem, status, mode, not_before, not_after, version, generation_id, created_at, modified_at, ca";
 
 impl Db {
     /// Registers a certificate.
     ///
     /// # Errors
-    /// [`StoreError::Exists`] when it is registered already.
+    /// [`StoreError::Exists`] when it is registered already; [`StoreError::State`] when its CA is not active.
     pub async fn create_certificate(&self, new: &NewCertificate, at: Timestamp) -> Result<Certificate, StoreError> {
         let mut tx = self.begin_write().await?;
         let id = new.id.to_string();
+        if let Some(ca) = &new.ca {
+            ca_certificate::lock_active(&mut tx, ca).await?;
+        }
         let sql = "INSERT INTO certificate \
-                   (id, pem, status, mode, not_before, not_after, version, generation_id, created_at, modified_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $8) ON CONFLICT (id) DO NOTHING";
+                   (id, pem, status, mode, not_before, not_after, version, generation_id, created_at, modified_at, ca) \
+                   VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $8, $9) ON CONFLICT (id) DO NOTHING";
         let values = args![
             id.as_str(),
             new.pem.as_str(),
@@ -100,6 +108,7 @@ impl Db {
             new.not_after.millis(),
             id_of("certificate", &id, at),
             at.millis(),
+            new.ca.as_ref().map(CertificateId::to_string),
         ];
         if tx.execute(sql, values).await? == 0 {
             return Err(StoreError::exists("certificate", id));
@@ -131,16 +140,10 @@ impl Db {
         is_ascending: bool,
         n_max: u32,
     ) -> Result<Vec<Certificate>, StoreError> {
-        let (created_at, id) = match after {
-            Some((created_at, id)) => (created_at.millis(), id.to_string()),
-            None if is_ascending => (i64::MIN, String::new()),
-            None => (i64::MAX, String::new()),
-        };
-        let (comparison, order) = if is_ascending { (">", "ASC") } else { ("<", "DESC") };
+        let (condition, order) = by_age(is_ascending);
+        let (created_at, id) = age_after(after, is_ascending);
         let sql = sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM certificate \
-             WHERE created_at {comparison} $1 OR (created_at = $1 AND id {comparison} $2) \
-             ORDER BY created_at {order}, id {order} LIMIT $3"
+            "SELECT {COLUMNS} FROM certificate WHERE {condition} ORDER BY {order} LIMIT $3"
         ));
         let rows = self.rows(sql, args![created_at, id, n_max]).await?;
         rows.iter().map(certificate_of).collect()
@@ -149,7 +152,7 @@ impl Db {
     /// Changes what a certificate is good for.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]
+    /// [`StoreError::NotFound`]; [`StoreError::State`] while it is on its way to another account.
     pub async fn set_certificate_status(
         &self,
         id: &CertificateId,
@@ -157,12 +160,19 @@ impl Db {
         at: Timestamp,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin_write().await?;
-        let sql = "UPDATE certificate SET status = $1, modified_at = $2, version = version + 1 WHERE id = $3";
+        let sql = "UPDATE certificate SET status = $1, modified_at = $2, version = version + 1 \
+                   WHERE id = $3 AND status <> 'PENDING_TRANSFER'";
         let n_changed = tx
             .execute(sql, args![status.as_str(), at.millis(), id.to_string()])
             .await?;
         if n_changed == 0 {
-            return Err(StoreError::not_found("certificate", id));
+            certificate_in(&mut tx, id).await?;
+            return Err(StoreError::State {
+                what: "certificate",
+                name: id.to_string(),
+                found: CertificateStatus::PendingTransfer.as_str(),
+                expected: "ACTIVE, INACTIVE, REVOKED or PENDING_ACTIVATION",
+            });
         }
         tx.commit().await
     }
@@ -204,6 +214,27 @@ pub(crate) async fn lock(tx: &mut Tx, id: &CertificateId) -> Result<bool, StoreE
     Ok(tx.execute(sql, args![id.to_string()]).await? == 1)
 }
 
+/// The condition and the order of a list by age that goes on after `$1` (the time) and `$2` (the id).
+pub(super) fn by_age(is_ascending: bool) -> (&'static str, &'static str) {
+    if is_ascending {
+        ("(created_at > $1 OR (created_at = $1 AND id > $2))", "created_at, id")
+    } else {
+        (
+            "(created_at < $1 OR (created_at = $1 AND id < $2))",
+            "created_at DESC, id DESC",
+        )
+    }
+}
+
+/// The time and the id that a list by age goes on after.
+pub(super) fn age_after(after: Option<(Timestamp, CertificateId)>, is_ascending: bool) -> (i64, String) {
+    match after {
+        Some((created_at, id)) => (created_at.millis(), id.to_string()),
+        None if is_ascending => (i64::MIN, String::new()),
+        None => (i64::MAX, String::new()),
+    }
+}
+
 async fn refuse_while_used(tx: &mut Tx, id: &CertificateId, users: &'static str) -> Result<(), StoreError> {
     match tx.row(users, args![id.to_string()]).await? {
         None => Ok(()),
@@ -223,7 +254,7 @@ async fn certificate_in(tx: &mut Tx, id: &CertificateId) -> Result<Certificate, 
     }
 }
 
-fn certificate_of(row: &Row) -> Result<Certificate, StoreError> {
+pub(super) fn certificate_of(row: &Row) -> Result<Certificate, StoreError> {
     Ok(Certificate {
         id: row.parsed(0)?,
         pem: row.at(1)?,
@@ -235,6 +266,7 @@ fn certificate_of(row: &Row) -> Result<Certificate, StoreError> {
         generation_id: row.at(7)?,
         created_at: Timestamp::from_millis(row.at(8)?),
         modified_at: Timestamp::from_millis(row.at(9)?),
+        ca: row.parsed_option(10)?,
     })
 }
 

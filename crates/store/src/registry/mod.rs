@@ -6,6 +6,7 @@
 //! Lists are in the order of their key and go on after the last key seen, so a page is right whatever was inserted or
 //! deleted since the page before.
 
+mod ca_certificate;
 mod certificate;
 pub(crate) mod group;
 mod key;
@@ -25,6 +26,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::StoreError;
 
+pub use ca_certificate::{CaCertificate, CaCertificateUpdate, NewCaCertificate, RegistrationTemplate};
 pub use certificate::{BadCertificateStatus, Certificate, CertificateMode, CertificateStatus, NewCertificate};
 pub use group::{Group, GroupFilter, GroupUpdate, NewGroup};
 pub use key::AccessKey;

@@ -24,6 +24,8 @@ pub enum TaggedKind {
     Dimension,
     /// A mitigation action.
     MitigationAction,
+    /// A CA certificate.
+    CaCertificate,
 }
 
 /// A resource that can have tags.
@@ -108,6 +110,7 @@ impl TaggedKind {
             Self::Metric => ("custom metric", "custommetric", "custom_metric", "name"),
             Self::Dimension => ("dimension", "dimension", "dimension", "name"),
             Self::MitigationAction => ("mitigation action", "mitigationaction", "mitigation_action", "name"),
+            Self::CaCertificate => ("CA certificate", "cacert", "ca_certificate", "id"),
         }
     }
 }

@@ -7,6 +7,7 @@
     reason = "a failed step is a failed test"
 )]
 
+mod ca_certificates;
 mod decisions;
 mod detect_tasks;
 mod effects;

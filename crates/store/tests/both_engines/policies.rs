@@ -22,6 +22,7 @@ async fn certificate(db: &Db, byte: u8) -> CertificateId {
         pem: "pem".to_owned(),
         status: CertificateStatus::Active,
         mode: CertificateMode::Default,
+        ca: None,
         not_before: at(0),
         not_after: at(1),
     };

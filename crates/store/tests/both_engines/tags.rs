@@ -7,14 +7,16 @@ use picket_store::custom_metrics::NewCustomMetric;
 use picket_store::dimensions::NewDimension;
 use picket_store::mitigation_actions::{ActionDefinition, ActionKind};
 use picket_store::profiles::NewProfile;
-use picket_store::registry::{Attributes, BadTags, NewGroup, Tagged, TaggedKind, Tags, ThingTypeProperties};
+use picket_store::registry::{
+    Attributes, BadTags, CertificateMode, NewCaCertificate, NewGroup, Tagged, TaggedKind, Tags, ThingTypeProperties,
+};
 use picket_store::requests::Request;
 use picket_store::{Db, StoreError};
 
 use crate::engines::on_each;
 
 const AT: Timestamp = Timestamp::from_millis(1000);
-const KINDS: [TaggedKind; 7] = [
+const KINDS: [TaggedKind; 8] = [
     TaggedKind::Group,
     TaggedKind::ThingType,
     TaggedKind::Policy,
@@ -22,6 +24,7 @@ const KINDS: [TaggedKind; 7] = [
     TaggedKind::Metric,
     TaggedKind::Dimension,
     TaggedKind::MitigationAction,
+    TaggedKind::CaCertificate,
 ];
 
 fn pairs(from: usize, to: usize) -> Tags {
@@ -32,6 +35,14 @@ fn request(name: &str) -> Request {
     Request {
         token: name.to_owned(),
         parameters: String::new(),
+    }
+}
+
+/// Two names that such resources can have.
+fn names(kind: TaggedKind) -> [String; 2] {
+    match kind {
+        TaggedKind::CaCertificate => ["1", "2"].map(|digit| digit.repeat(64)),
+        _ => ["one", "other"].map(str::to_owned),
     }
 }
 
@@ -88,6 +99,20 @@ async fn create(db: &Db, kind: TaggedKind, name: &str, tags: &Tags) {
                 .await
                 .map(drop)
         }
+        TaggedKind::CaCertificate => {
+            let new = NewCaCertificate {
+                id: name.parse().unwrap(),
+                pem: "pem".to_owned(),
+                subject_digest: [7; 32],
+                is_active: false,
+                is_auto_registering: false,
+                registration_config: None,
+                mode: CertificateMode::Default,
+                not_before: AT,
+                not_after: AT,
+            };
+            db.create_ca_certificate(&new, tags, AT).await.map(drop)
+        }
     }
     .unwrap();
 }
@@ -105,6 +130,7 @@ async fn delete(db: &Db, kind: TaggedKind, name: &str) {
         TaggedKind::Metric => db.delete_custom_metric(&name.parse().unwrap()).await.map(drop),
         TaggedKind::Dimension => db.delete_dimension(&name.parse().unwrap()).await.map(drop),
         TaggedKind::MitigationAction => db.delete_mitigation_action(&name.parse().unwrap()).await.map(drop),
+        TaggedKind::CaCertificate => db.delete_ca_certificate(&name.parse().unwrap()).await,
     }
     .unwrap();
 }
@@ -113,12 +139,7 @@ async fn delete(db: &Db, kind: TaggedKind, name: &str) {
 async fn tags_live_as_long_as_their_resource() {
     on_each(async |db: Db| {
         for kind in KINDS {
-            let (one, other) = ["one", "other"]
-                .map(|name| Tagged {
-                    kind,
-                    name: name.to_owned(),
-                })
-                .into();
+            let (one, other): (Tagged, Tagged) = names(kind).map(|name| Tagged { kind, name }).into();
             let missing = db.tags(&one).await;
             assert!(
                 matches!(missing, Err(StoreError::NotFound { .. })),
@@ -130,8 +151,8 @@ async fn tags_live_as_long_as_their_resource() {
             ));
             assert!(matches!(db.untag(&one, &[]).await, Err(StoreError::NotFound { .. })));
 
-            create(&db, kind, "one", &pairs(0, 2)).await;
-            create(&db, kind, "other", &pairs(0, 1)).await;
+            create(&db, kind, &one.name, &pairs(0, 2)).await;
+            create(&db, kind, &other.name, &pairs(0, 1)).await;
             let changed = Tags::new([("k01".to_owned(), "new".to_owned())]).unwrap();
             db.tag(&one, &changed).await.unwrap();
             let found = db.tags(&one).await.unwrap();
@@ -140,9 +161,9 @@ async fn tags_live_as_long_as_their_resource() {
             db.untag(&one, &["k00".to_owned(), "never".to_owned()]).await.unwrap();
             assert_eq!(db.tags(&one).await.unwrap().len(), 1);
 
-            delete(&db, kind, "one").await;
+            delete(&db, kind, &one.name).await;
             assert!(matches!(db.tags(&one).await, Err(StoreError::NotFound { .. })));
-            create(&db, kind, "one", &Tags::default()).await;
+            create(&db, kind, &one.name, &Tags::default()).await;
             assert!(db.tags(&one).await.unwrap().is_empty(), "{kind:?}");
             assert_eq!(db.tags(&other).await.unwrap().len(), 1, "{kind:?}");
         }
