@@ -46,14 +46,27 @@ fn a_file_becomes_the_fleet_once_and_what_is_more_goes_only_when_asked() {
     let fleet = Fleet::start("");
     let path = file(&fleet, FLEET);
     let planned = fleet.cli(&["diff", "-f", &path]);
-    assert!(planned.contains("+ policy DenyAll on group IsolatedDevices\n"), "{planned}");
-    assert_eq!(fleet.try_cli(&["diff", "-f", &path, "--exit-code"]).status.code(), Some(3));
-    assert_eq!(fleet.cli(&["apply", "-f", &path, "--dry-run"]), planned, "a dry run does nothing");
+    assert!(
+        planned.contains("+ policy DenyAll on group IsolatedDevices\n"),
+        "{planned}"
+    );
+    assert_eq!(
+        fleet.try_cli(&["diff", "-f", &path, "--exit-code"]).status.code(),
+        Some(3)
+    );
+    assert_eq!(
+        fleet.cli(&["apply", "-f", &path, "--dry-run"]),
+        planned,
+        "a dry run does nothing"
+    );
     assert_eq!(fleet.cli(&["apply", "-f", &path]), planned);
     for _ in 0..2 {
         assert_eq!(fleet.cli(&["apply", "-f", &path]), "", "there is nothing left to do");
     }
-    assert_eq!(fleet.try_cli(&["diff", "-f", &path, "--exit-code"]).status.code(), Some(0));
+    assert_eq!(
+        fleet.try_cli(&["diff", "-f", &path, "--exit-code"]).status.code(),
+        Some(0)
+    );
 
     // Everything that can change changes, more often than a policy has versions.
     for n in 0..7 {
@@ -66,7 +79,11 @@ fn a_file_becomes_the_fleet_once_and_what_is_more_goes_only_when_asked() {
             .replace("count: 5000000", &format!("count: {n}"));
         let path = file(&fleet, &changed);
         let steps = fleet.cli(&["apply", "-f", &path]);
-        assert_eq!(steps.lines().filter(|line| line.starts_with("~ ")).count(), 6, "{steps}");
+        assert_eq!(
+            steps.lines().filter(|line| line.starts_with("~ ")).count(),
+            6,
+            "{steps}"
+        );
         assert_eq!(fleet.cli(&["diff", "-f", &path]), "");
     }
 
@@ -81,7 +98,10 @@ fn a_file_becomes_the_fleet_once_and_what_is_more_goes_only_when_asked() {
 
     let refused = fleet.try_cli(&["apply", "-f", &file(&fleet, "groups: {Plant: {parent: Other}}")]);
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("a group never moves"), "{said}");
+    assert!(
+        !refused.status.success() && said.contains("a group never moves"),
+        "{said}"
+    );
 }
 
 /// The account is another Picket: to who reads it, it speaks as AWS does.
@@ -100,7 +120,9 @@ fn an_account_comes_over_with_its_devices_keys_and_again_without_a_difference() 
 
     let import = |options: &[&str]| {
         let mut command = here.program(&binary("picket"));
-        command.args(["import", "aws", "--from-region", "eu-west-1"]).args(options);
+        command
+            .args(["import", "aws", "--from-region", "eu-west-1"])
+            .args(options);
         command.arg("--from-endpoint").arg(format!("http://{}", account.api));
         command
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
@@ -113,8 +135,16 @@ fn an_account_comes_over_with_its_devices_keys_and_again_without_a_difference() 
     };
     let report = import(&["--dry-run"]);
     assert!(report.contains("nothing was done"), "{report}");
-    assert!(report.lines().any(|line| line.split_whitespace().eq(["certificate", "3", "3", "0"])), "{report}");
-    assert_eq!(here.json(&["thing", "list"])["things"].as_array().map(Vec::len), Some(0));
+    assert!(
+        report
+            .lines()
+            .any(|line| line.split_whitespace().eq(["certificate", "3", "3", "0"])),
+        "{report}"
+    );
+    assert_eq!(
+        here.json(&["thing", "list"])["things"].as_array().map(Vec::len),
+        Some(0)
+    );
     let done = import(&[]);
     assert!(done.contains("done: "), "{done}");
     for id in certificates.lines() {
@@ -122,7 +152,11 @@ fn an_account_comes_over_with_its_devices_keys_and_again_without_a_difference() 
     }
     let again = import(&[]);
     assert!(again.contains("done: 0 changes"), "{again}");
-    assert_eq!(here.cli(&["diff", "-f", &file(&here, FLEET)]), "", "it is the same fleet");
+    assert_eq!(
+        here.cli(&["diff", "-f", &file(&here, FLEET)]),
+        "",
+        "it is the same fleet"
+    );
 
     // A device that came over connects with the key it has always had; the one that is isolated stays out.
     let device = |n: usize| crate::fleet::Device {
@@ -133,7 +167,10 @@ fn an_account_comes_over_with_its_devices_keys_and_again_without_a_difference() 
     for (n, is_admitted) in [(0, true), (2, false)] {
         let device = device(n);
         let options = ["-t", "temperature/x", "-m", "21"];
-        let status = here.mosquitto("mosquitto_pub", &device, &device.thing, &options).status().unwrap();
+        let status = here
+            .mosquitto("mosquitto_pub", &device, &device.thing, &options)
+            .status()
+            .unwrap();
         assert_eq!(status.success(), is_admitted, "{}", device.thing);
     }
 

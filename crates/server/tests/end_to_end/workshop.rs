@@ -6,7 +6,7 @@ use crate::page::{self, Fact, Shell};
 #[test]
 fn the_workshop_works_as_written() {
     own_network::run("workshop::the_workshop_works_as_written", || {
-        let facts: [Fact; 13] = [
+        let facts: [Fact; 14] = [
             ("the server is ready", |shell| {
                 shell.file("workshop/server.out").starts_with("ready api=")
             }),
@@ -28,13 +28,14 @@ fn the_workshop_works_as_written() {
             ("the profile is accepted", |shell| {
                 shell.said().contains(r#""valid": true"#) && shell.said().contains(r#""statistic": "p90""#)
             }),
+            ("the test alert arrives", |shell| alerts(shell).contains("a test alert")),
             ("the group denies", |shell| shell.said().contains("policy/DenyAll")),
             ("nothing is in alarm", |shell| {
                 shell.said().contains(r#""activeViolations": []"#)
             }),
             ("the messages are sent", |_| true),
-            ("the violation is listed", |shell| {
-                shell.said().contains(r#""violationEventType": "in-alarm""#)
+            ("the violation is listed and the subscriber is told", |shell| {
+                shell.said().contains(r#""violationEventType": "in-alarm""#) && alerts(shell).contains("in-alarm")
             }),
             ("the device is out, and its sensor with it", |shell| {
                 is_refused(shell) && shell.file("workshop/sensor.log").contains("not authorised")
@@ -55,6 +56,10 @@ fn the_workshop_works_as_written() {
 
 fn log(shell: &Shell) -> String {
     shell.file("workshop/agent.log")
+}
+
+fn alerts(shell: &Shell) -> String {
+    shell.file("workshop/alerts.out")
 }
 
 fn is_refused(shell: &Shell) -> bool {
