@@ -28,9 +28,11 @@ mod session;
 mod shared;
 mod table;
 mod tls;
+mod web;
 
 pub use counters::CountersSnapshot;
 pub use facts::ConnectionFacts;
 pub use handle::{Dismissal, Handle, NotPublished, Outgoing, Recheck, RetainedMessage};
 pub use limits::Limits;
 pub use listener::{BindError, Endpoint, EndpointConfig};
+pub use web::web_server_config;

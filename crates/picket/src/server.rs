@@ -23,7 +23,8 @@ pub(crate) fn run(options: ServeOptions) -> anyhow::Result<()> {
                 return Ok(());
             }
         };
-        let ready = format!("ready api={} mqtt={}", server.api_addr(), server.mqtt_addr());
+        let (api, mqtt, url) = (server.api_addr(), server.mqtt_addr(), server.api_url());
+        let ready = format!("ready api={api} mqtt={mqtt} url={url}");
         if let Err(error) = telemetry::say(&ready) {
             tracing::warn!(%error, "nobody reads that the server is ready");
         }

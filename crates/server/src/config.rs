@@ -23,8 +23,18 @@ pub struct ServeOptions {
     /// Where the API listens; port 0 takes any [default: 127.0.0.1:8080]
     #[arg(long, env = "PICKET_API_LISTEN", value_name = "ADDR")]
     pub api_listen: Option<SocketAddr>,
+    /// Speak HTTPS with a certificate of the fleet CA; elsewhere than on this machine nothing else is spoken
+    /// [default: false on 127.0.0.1 and ::1, else true]
+    #[arg(long, env = "PICKET_API_TLS", num_args = 0..=1, default_missing_value = "true")]
+    pub api_tls: Option<bool>,
+    /// Speak HTTPS with this certificate, PEM, followed by those that it goes back to
+    #[arg(long, env = "PICKET_API_CERTIFICATE", value_name = "FILE")]
+    pub api_certificate: Option<PathBuf>,
+    /// The key of that certificate, PEM
+    #[arg(long, env = "PICKET_API_KEY", value_name = "FILE")]
+    pub api_key: Option<PathBuf>,
     /// Where others reach the API: http:// or https:// and a host; goes into messages to subscribers of topics
-    /// [default: http:// and where the API listens]
+    /// [default: where the API listens, or the first endpoint name when that is everywhere]
     #[arg(long, env = "PICKET_API_URL", value_name = "URL")]
     pub api_url: Option<String>,
     /// Where devices arrive, MQTT over mutual TLS; port 0 takes any [default: 0.0.0.0:8883]
@@ -81,6 +91,8 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the API listens.
     pub api_listen: SocketAddr,
+    /// How the API is spoken to; elsewhere than on this machine never in plain text.
+    pub api_tls: ApiTls,
     /// Where others reach the API, without a slash at the end.
     pub api_url: Option<String>,
     /// Where devices arrive.
@@ -107,6 +119,22 @@ pub struct Config {
     pub expired_certificates: Expired,
     /// Keys of devices that the server makes.
     pub device_key: DeviceKey,
+}
+
+/// How the API is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiTls {
+    /// Plain HTTP.
+    Off,
+    /// HTTPS, with a certificate of the fleet CA.
+    FleetCa,
+    /// HTTPS, with a certificate of the operator's.
+    Given {
+        /// A PEM file: the certificate, then those that it goes back to.
+        certificate: PathBuf,
+        /// A PEM file.
+        key: PathBuf,
+    },
 }
 
 /// What becomes of devices whose certificate says that its time is over.
@@ -148,12 +176,14 @@ impl ServeOptions {
         };
         let said = self.or(file);
         let is_strict = said.strict_aws.unwrap_or(false);
+        let api_listen = said
+            .api_listen
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         let interval_secs = said.report_interval_secs_min.unwrap_or(if is_strict { 295 } else { 1 });
         Ok(Config {
             data: said.data.unwrap_or_else(|| "picket-data".into()),
-            api_listen: said
-                .api_listen
-                .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080))),
+            api_listen,
+            api_tls: api_tls(api_listen, said.api_tls, said.api_certificate, said.api_key)?,
             api_url: said.api_url.map(api_url).transpose()?,
             mqtt_listen: said
                 .mqtt_listen
@@ -194,6 +224,9 @@ impl ServeOptions {
             config: self.config,
             data: self.data.or(file.data),
             api_listen: self.api_listen.or(file.api_listen),
+            api_tls: self.api_tls.or(file.api_tls),
+            api_certificate: self.api_certificate.or(file.api_certificate),
+            api_key: self.api_key.or(file.api_key),
             api_url: self.api_url.or(file.api_url),
             mqtt_listen: self.mqtt_listen.or(file.mqtt_listen),
             mqtt_alpn_listen: self.mqtt_alpn_listen.or(file.mqtt_alpn_listen),
@@ -226,6 +259,31 @@ fn in_range<T: PartialOrd + std::fmt::Display>(name: &str, found: T, min: T, max
         bail!("{name} is {found}, expected {min} to {max}");
     }
     Ok(found)
+}
+
+fn api_tls(
+    listen: SocketAddr,
+    asked: Option<bool>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+) -> anyhow::Result<ApiTls> {
+    let is_elsewhere = !listen.ip().is_loopback();
+    match (certificate, key, asked) {
+        (Some(_), Some(_), Some(false)) => {
+            bail!(
+                "api_tls is false and api_certificate is set, expected one of them: with a certificate HTTPS is spoken"
+            )
+        }
+        (Some(certificate), Some(key), _) => Ok(ApiTls::Given { certificate, key }),
+        (None, None, Some(false)) if is_elsewhere => bail!(
+            "api_listen is {listen} and api_tls is false, expected an address of this machine only (127.0.0.1 or ::1): \
+             elsewhere the API speaks HTTPS"
+        ),
+        (None, None, Some(true)) => Ok(ApiTls::FleetCa),
+        (None, None, None) if is_elsewhere => Ok(ApiTls::FleetCa),
+        (None, None, _) => Ok(ApiTls::Off),
+        _ => bail!("one of api_certificate and api_key is set, expected both or none"),
+    }
 }
 
 fn api_url(text: String) -> anyhow::Result<String> {
@@ -337,6 +395,46 @@ mod tests {
                 burst: 1
             }
         );
+    }
+
+    #[test]
+    fn plain_http_is_spoken_on_this_machine_only() {
+        let given = ApiTls::Given {
+            certificate: "c".into(),
+            key: "k".into(),
+        };
+        let both = "api_certificate = 'c'\napi_key = 'k'";
+        for (listen, said, expected) in [
+            ("127.0.0.1:8080", "", Ok(&ApiTls::Off)),
+            ("[::1]:8080", "api_tls = false", Ok(&ApiTls::Off)),
+            ("127.0.0.1:8080", "api_tls = true", Ok(&ApiTls::FleetCa)),
+            ("127.0.0.1:8080", both, Ok(&given)),
+            ("0.0.0.0:8080", "", Ok(&ApiTls::FleetCa)),
+            ("[::]:8080", "api_tls = true", Ok(&ApiTls::FleetCa)),
+            ("10.0.0.7:8080", both, Ok(&given)),
+            ("0.0.0.0:8080", "api_tls = false", Err("api_listen is 0.0.0.0:8080")),
+            (
+                "[::ffff:10.0.0.7]:80",
+                "api_tls = false",
+                Err("elsewhere the API speaks HTTPS"),
+            ),
+            ("127.0.0.1:8080", "api_key = 'k'", Err("expected both or none")),
+            ("0.0.0.0:8080", "api_certificate = 'c'", Err("expected both or none")),
+            (
+                "127.0.0.1:8080",
+                &format!("{both}\napi_tls = false"),
+                Err("expected one of them"),
+            ),
+        ] {
+            let found = file(&format!("api_listen = '{listen}'\n{said}")).map(|config| config.api_tls);
+            match expected {
+                Ok(expected) => assert_eq!(&found.unwrap(), expected, "{listen} {said}"),
+                Err(part) => {
+                    let error = found.unwrap_err().to_string();
+                    assert!(error.contains(part), "{listen} {said}: {error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,6 +14,9 @@ use picket_model::time::Timestamp;
 use picket_pki::{Authority, MessageSigner};
 use picket_store::Db;
 
+/// The fleet CA's certificate in a data directory, and beside the operator's file.
+pub(crate) const CA_FILE: &str = "ca.pem";
+
 /// The paths in a data directory.
 #[derive(Clone, Debug)]
 pub(crate) struct DataDir(PathBuf);
@@ -79,7 +82,7 @@ impl DataDir {
 
     /// The fleet CA's certificate: what devices trust.
     pub(crate) fn ca_certificate(&self) -> PathBuf {
-        self.0.join("ca.pem")
+        self.0.join(CA_FILE)
     }
 
     fn ca_key(&self) -> PathBuf {
@@ -256,6 +259,8 @@ pub(crate) async fn operator_key(
 pub(crate) struct OperatorServer<'a> {
     pub(crate) endpoint: String,
     pub(crate) region: &'a str,
+    /// The certificates that its own goes back to; the system's when `None`.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl OperatorServer<'_> {
@@ -265,7 +270,7 @@ impl OperatorServer<'_> {
             access_key_id: key.access_key_id.clone(),
             secret_access_key: key.secret_access_key.clone(),
             region: Some(self.region.to_owned()),
-            ca_file: None,
+            ca_file: self.ca_file.clone(),
         }
     }
 }
@@ -285,10 +290,16 @@ fn keep_operator_file(data: &DataDir, server: &OperatorServer<'_>) -> anyhow::Re
             return Ok(());
         }
     };
-    let address = file.endpoint.strip_prefix("http://").map(str::parse::<SocketAddr>);
-    let is_ours = matches!(address, Some(Ok(address)) if address.ip().is_loopback());
-    if is_ours && file.endpoint != server.endpoint {
+    let is_ours = match file.endpoint.split_once("://") {
+        Some(("http", address)) => address
+            .parse::<SocketAddr>()
+            .is_ok_and(|address| address.ip().is_loopback()),
+        // Who has put a proxy before the API trusts another certificate, or says it by another path.
+        _ => file.ca_file.as_deref() == Some(Path::new(CA_FILE)),
+    };
+    if is_ours && (&file.endpoint, &file.ca_file) != (&server.endpoint, &server.ca_file) {
         file.endpoint.clone_from(&server.endpoint);
+        file.ca_file.clone_from(&server.ca_file);
         write_private(&path, file.to_toml()?.as_bytes())?;
     }
     Ok(())
@@ -453,28 +464,44 @@ mod tests {
 
     #[test]
     fn the_operators_file_follows_the_address_and_keeps_what_was_edited() {
-        let server = OperatorServer {
-            endpoint: "http://127.0.0.1:9999".to_owned(),
+        let server = |endpoint: &str, ca_file: Option<&str>| OperatorServer {
+            endpoint: endpoint.to_owned(),
             region: "us-east-1",
+            ca_file: ca_file.map(PathBuf::from),
         };
+        let plain = server("http://127.0.0.1:9999", None);
+        let secure = server("https://10.0.0.7:9999", Some(CA_FILE));
+        let given = server("https://picket.example:9999", None);
         let file = |endpoint: &str, more: &str| {
             format!("endpoint = \"{endpoint}\"\naccess_key_id = \"AKIA\"\nsecret_access_key = \"s\"\n{more}")
         };
-        let ours = file("http://127.0.0.1:8080", "region = \"eu-west-1\"\n");
-        let proxied = file("https://picket.example", "ca_file = \"/etc/ca.pem\"\n");
-        let moved = ours.replace("8080", "9999");
-        for (found, expected) in [
-            (ours.as_str(), moved.as_str()),
-            (&proxied, &proxied),
-            ("endpoint = ", "endpoint = "),
+        let region = "region = \"eu-west-1\"\n";
+        let of_fleet_ca = format!("{region}ca_file = \"ca.pem\"\n");
+        let old = file("http://127.0.0.1:8080", region);
+        let old_secure = file("https://127.0.0.1:8080", &of_fleet_ca);
+        let new = file("http://127.0.0.1:9999", region);
+        let new_secure = file("https://10.0.0.7:9999", &of_fleet_ca);
+        let new_given = file("https://picket.example:9999", region);
+        let proxied = file("https://127.0.0.1:443", "ca_file = \"/etc/ca.pem\"\n");
+        let public = file("https://picket.example", "");
+        for (found, server, expected) in [
+            (&old, &plain, &new),
+            (&old, &secure, &new_secure),
+            (&old_secure, &secure, &new_secure),
+            (&old_secure, &plain, &new),
+            (&old_secure, &given, &new_given),
+            (&proxied, &plain, &proxied),
+            (&proxied, &secure, &proxied),
+            (&public, &secure, &public),
+            (&"endpoint = ".to_owned(), &plain, &"endpoint = ".to_owned()),
         ] {
             let (_folder, data) = data();
             fs::write(data.operator_file(), found).unwrap();
-            keep_operator_file(&data, &server).unwrap();
-            assert_eq!(fs::read_to_string(data.operator_file()).unwrap(), expected);
+            keep_operator_file(&data, server).unwrap();
+            assert_eq!(&fs::read_to_string(data.operator_file()).unwrap(), expected);
         }
         let (_folder, data) = data();
-        keep_operator_file(&data, &server).unwrap();
+        keep_operator_file(&data, &plain).unwrap();
         assert!(!data.operator_file().exists(), "who has taken it away finds none");
     }
 

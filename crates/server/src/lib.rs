@@ -6,6 +6,7 @@
 //! Reading order: `pipeline` (the way of a report, top to bottom), `gateway` and `writer` (into the log), `directory` and
 //! `live` (who may come in, and what a change does to who is there), [`serve`] (how all of it starts and stops).
 
+mod api_door;
 mod broker;
 mod clock;
 pub mod config;
@@ -14,11 +15,13 @@ mod explain;
 mod feed;
 mod first_start;
 mod gateway;
+mod identity;
 mod live;
 mod pipeline;
 pub mod replay;
 pub mod serve;
 mod signing;
 mod snapshots;
+mod stage;
 mod throttle;
 mod writer;

@@ -3,7 +3,6 @@
 //! Decisions load before the listeners open; lanes are up to date before the first report is taken; what was acknowledged
 //! is judged before the process ends, or at the next start.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,12 +19,9 @@ use picket_store::effects::Position;
 use picket_store::log::{LogLimits, PartitionId, ReportLog, Seq, SqliteLog};
 use picket_store::snapshots::SnapshotDir;
 use picket_store::{Db, DbUrl};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
 
+use crate::api_door::{ApiDoor, certificate_names};
 use crate::broker::EndpointBroker;
 use crate::clock::Clock;
 use crate::config::{Config, DeviceKey};
@@ -34,10 +30,12 @@ use crate::explain::Engines;
 use crate::feed;
 use crate::first_start::{self, DataDir, OperatorServer};
 use crate::gateway::Gateway;
+use crate::identity::Identity;
 use crate::live::LiveSessions;
 use crate::pipeline::{Configs, Lane, LaneState, locked};
 use crate::signing::Signing;
 use crate::snapshots::{Keeper, KeptLane};
+use crate::stage::{Stage, over};
 use crate::throttle::Throttle;
 use crate::writer::{LogWriter, writer};
 
@@ -66,26 +64,12 @@ const PUBLISH_BACKOFF: Backoff = Backoff {
 /// A running server.
 pub struct Server {
     api_addr: SocketAddr,
+    api_url: String,
     mqtt_addr: SocketAddr,
     failures: mpsc::Receiver<anyhow::Error>,
     doors: Stage,
     work: Stage,
     log: Stage,
-}
-
-/// Tasks that end together.
-struct Stage {
-    shutdown: watch::Sender<bool>,
-    tasks: JoinSet<()>,
-    failed: mpsc::Sender<anyhow::Error>,
-}
-
-/// Goes with a task, and says so when that ends although nobody wanted it to: a server that takes reports and no longer
-/// judges them is worse than none.
-struct Guard {
-    task: &'static str,
-    shutdown: watch::Receiver<bool>,
-    failed: mpsc::Sender<anyhow::Error>,
 }
 
 /// What the parts of the server share.
@@ -106,12 +90,6 @@ impl Server {
     /// # Errors
     /// The directory, an address or what is stored cannot be used: the chain of causes says what was found.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        if !config.api_listen.ip().is_loopback() {
-            bail!(
-                "api_listen is {}, expected an address of this machine only (127.0.0.1 or ::1): the API speaks plain HTTP",
-                config.api_listen
-            );
-        }
         let data = DataDir::open(&config.data)?;
         let clock = Arc::new(Clock::start());
         let authority = Arc::new(data.authority(clock.now())?);
@@ -137,7 +115,8 @@ impl Server {
         let lanes = core.lanes().await?;
         let directory = Arc::new(Directory::load(core.db.clone(), &core.config, Arc::clone(&core.clock)).await?);
         let gateway = Arc::new(core.gateway(&directory));
-        let endpoint = core.endpoint(&authority, &directory, &gateway).await?;
+        let identity = core.identity(&authority)?;
+        let endpoint = core.endpoint(identity.clone(), &directory, &gateway).await?;
         let mqtt_addr = endpoint.local_addr();
         let ports = (mqtt_addr.port(), endpoint.local_alpn_addr().map(|addr| addr.port()));
         let live = Arc::new(LiveSessions {
@@ -147,16 +126,15 @@ impl Server {
         let engines = Arc::new(Engines::new(
             lanes.iter().map(|(lane, _)| Arc::clone(&lane.state)).collect(),
         ));
-        let api_listener = TcpListener::bind(core.config.api_listen)
-            .await
-            .with_context(|| format!("cannot listen on {}", core.config.api_listen))?;
-        let api_addr = api_listener.local_addr()?;
+        let door = ApiDoor::bind(&core.config, identity).await?;
+        let (api_addr, api_url) = (door.addr, door.url.clone());
         let server = OperatorServer {
-            endpoint: format!("http://{api_addr}"),
+            endpoint: door.url.clone(),
             region: &core.config.region,
+            ca_file: door.ca_file.clone(),
         };
         first_start::operator_key(&core.data, &core.db, &ring, server, core.clock.now()).await?;
-        let (signing, letterhead) = core.signing(&authority, api_addr);
+        let (signing, letterhead) = core.signing(&authority, &api_url);
         let state = core.api_state(authority, ring, Arc::clone(&live), engines, signing, ports);
 
         let carried = feed::Carried::new(0);
@@ -164,12 +142,11 @@ impl Server {
         let work = core.work(lanes, &live, carried, letterhead)?;
         let mut doors = Stage::new(&core.failed);
         doors.spawn("the endpoint", |shutdown| endpoint.run(over(shutdown)));
-        doors.spawn("the API", |shutdown| {
-            serve_api(api_listener, router, shutdown, core.failed.clone())
-        });
-        tracing::info!(api = %api_addr, mqtt = %mqtt_addr, data = %core.config.data.display(), "serving");
+        doors.spawn("the API", |shutdown| door.serve(router, shutdown, core.failed.clone()));
+        tracing::info!(api = %api_addr, mqtt = %mqtt_addr, url = %api_url, data = %core.config.data.display(), "serving");
         Ok(Self {
             api_addr,
+            api_url,
             mqtt_addr,
             failures,
             doors,
@@ -181,6 +158,11 @@ impl Server {
     /// Where the API listens.
     pub fn api_addr(&self) -> SocketAddr {
         self.api_addr
+    }
+
+    /// The address that clients of the API are given: `http://` or `https://`, a host and a port.
+    pub fn api_url(&self) -> &str {
+        &self.api_url
     }
 
     /// Where devices arrive.
@@ -207,52 +189,6 @@ impl Server {
         match self.failures.try_recv() {
             Ok(error) => Err(error),
             Err(_) => Ok(()),
-        }
-    }
-}
-
-impl Stage {
-    fn new(failed: &mpsc::Sender<anyhow::Error>) -> Self {
-        Self {
-            shutdown: watch::Sender::new(false),
-            tasks: JoinSet::new(),
-            failed: failed.clone(),
-        }
-    }
-
-    /// Runs a task that ends after shutdown only.
-    fn spawn<F>(&mut self, name: &'static str, task: impl FnOnce(watch::Receiver<bool>) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let guard = Guard {
-            task: name,
-            shutdown: self.shutdown.subscribe(),
-            failed: self.failed.clone(),
-        };
-        let task = task(self.shutdown.subscribe());
-        self.tasks.spawn(async move {
-            let _guard = guard;
-            task.await;
-        });
-    }
-
-    async fn end(mut self, patience: Duration) {
-        self.shutdown.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, all).await.is_err() {
-            tracing::warn!(n_tasks = self.tasks.len(), "tasks did not end in time and are dropped");
-        }
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // What it said when it panicked is on stderr. The first reason is enough.
-        if std::thread::panicking() {
-            let _ = self.failed.try_send(anyhow::anyhow!("{} panicked", self.task));
-        } else if !*self.shutdown.borrow() {
-            let _ = self.failed.try_send(anyhow::anyhow!("{} ended", self.task));
         }
     }
 }
@@ -360,21 +296,26 @@ impl Core {
         }
     }
 
+    /// Who the server is, for devices and, where no other is given, for clients of the API.
+    fn identity(&self, authority: &Authority) -> anyhow::Result<Identity> {
+        let names = certificate_names(&self.config);
+        let server = self.data.server_certificate(authority, &names, self.clock.now())?;
+        let chain = [server.certificate_pem.as_str(), authority.certificate_pem()].concat();
+        Identity::from_pem(chain.as_bytes(), server.private_key_pem.as_bytes())
+            .context("the server's certificate in the data directory cannot be used")
+    }
+
     async fn endpoint(
         &self,
-        authority: &Authority,
+        identity: Identity,
         directory: &Arc<Directory>,
         gateway: &Arc<Gateway>,
     ) -> anyhow::Result<Endpoint> {
-        let server = self
-            .data
-            .server_certificate(authority, &self.config.endpoint_names, self.clock.now())?;
-        let chain = [server.certificate_pem.as_str(), authority.certificate_pem()].concat();
         let config = EndpointConfig {
             listen: self.config.mqtt_listen,
             listen_alpn: self.config.mqtt_alpn_listen,
-            certificate_chain: CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>()?,
-            private_key: PrivateKeyDer::from_pem_slice(server.private_key_pem.as_bytes())?,
+            certificate_chain: identity.chain,
+            private_key: identity.key,
             limits: Limits::default(),
             clock: {
                 let clock = Arc::clone(&self.clock);
@@ -475,7 +416,7 @@ impl Core {
     }
 
     /// What messages to subscribers are signed by, and what else they carry.
-    fn signing(&self, authority: &Arc<Authority>, api_addr: SocketAddr) -> (Arc<Signing>, Letterhead) {
+    fn signing(&self, authority: &Arc<Authority>, api_url: &str) -> (Arc<Signing>, Letterhead) {
         let signing = Arc::new(Signing::new(
             self.data.clone(),
             Arc::clone(authority),
@@ -483,7 +424,7 @@ impl Core {
         ));
         let url = self.config.api_url.clone();
         let letterhead = Letterhead {
-            base_url: url.unwrap_or_else(|| format!("http://{api_addr}")),
+            base_url: url.unwrap_or_else(|| api_url.to_owned()),
             signer: Arc::clone(&signing) as Arc<dyn Signer>,
         };
         (signing, letterhead)
@@ -554,68 +495,6 @@ async fn follow_clock(clock: Arc<Clock>, writer: LogWriter, mut shutdown: watch:
         }
         if clock.is_apart() && writer.look_at_clock().await.is_err() {
             tracing::error!("the log does not take that the clock was set, deadlines wait until it does");
-        }
-    }
-}
-
-async fn serve_api(
-    listener: TcpListener,
-    router: axum::Router,
-    shutdown: watch::Receiver<bool>,
-    failed: mpsc::Sender<anyhow::Error>,
-) {
-    let served = picket_api::serve(listener, router, picket_api::Limits::default(), over(shutdown));
-    if let Err(error) = served.await {
-        // The first reason is enough.
-        let _ = failed.try_send(anyhow::Error::from(error).context("the API cannot go on listening"));
-    }
-}
-
-/// Completes when the stage ends.
-async fn over(mut shutdown: watch::Receiver<bool>) {
-    // Whoever would say so is gone: that is an end as well.
-    let _ = shutdown.wait_for(|is_over| *is_over).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_task_that_ends_before_its_time_is_a_failure_of_the_server() {
-        async fn panics(mut shutdown: watch::Receiver<bool>, when_stopped: bool) {
-            if when_stopped {
-                let _ = shutdown.changed().await;
-            }
-            panic!("as the test wants it");
-        }
-        async fn ends(mut shutdown: watch::Receiver<bool>, when_stopped: bool) {
-            if when_stopped {
-                let _ = shutdown.changed().await;
-            }
-        }
-        for (does_panic, when_stopped, expected) in [
-            (true, false, Some("judging panicked")),
-            (true, true, Some("judging panicked")),
-            (false, false, Some("judging ended")),
-            (false, true, None),
-        ] {
-            let (failed, mut failures) = mpsc::channel(1);
-            let mut stage = Stage::new(&failed);
-            drop(failed);
-            if does_panic {
-                stage.spawn("judging", |shutdown| panics(shutdown, when_stopped));
-            } else {
-                stage.spawn("judging", |shutdown| ends(shutdown, when_stopped));
-            }
-            let said = if when_stopped {
-                stage.end(Duration::from_secs(30)).await;
-                failures.recv().await
-            } else {
-                failures.recv().await
-            };
-            let said = said.map(|error| error.to_string());
-            assert_eq!(said.as_deref(), expected, "{does_panic} {when_stopped}");
         }
     }
 }

@@ -22,6 +22,7 @@ use picket_store::{Db, DbUrl};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// What is longer than any step takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(300);
@@ -123,6 +124,11 @@ impl Served {
     }
 
     pub async fn within(limits: Limits) -> Self {
+        Self::behind(None, limits).await
+    }
+
+    /// With TLS, if there is any.
+    pub async fn behind(tls: Option<TlsAcceptor>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&DbUrl::Sqlite(folder.path().join("picket.db"))).await.unwrap();
         let keys = KeyRing::new(&KeyRing::generate().unwrap()).unwrap();
@@ -147,9 +153,15 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
-            serve(listener, router_within(state, limits), limits, std::future::pending())
-                .await
-                .unwrap();
+            serve(
+                listener,
+                tls,
+                router_within(state, limits),
+                limits,
+                std::future::pending(),
+            )
+            .await
+            .unwrap();
         });
         Self {
             addr,

@@ -68,6 +68,11 @@ impl Fleet {
         }
     }
 
+    /// Has these lines in its configuration file from the next start on.
+    pub(crate) fn configure(&mut self, options: &str) {
+        options.clone_into(&mut self.options);
+    }
+
     /// Starts the server (again) on the same data directory; if it served before, on the same ports.
     pub(crate) fn serve(&mut self) {
         let (api, mqtt) = (
