@@ -140,7 +140,7 @@ impl Handle {
             if n_before % N_RECHECKS_PER_TURN == N_RECHECKS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
-            if let Err(refused) = live.admit(&*self.shared.doorkeeper) {
+            if let Err(refused) = live.admit(&*self.shared.doorkeeper, &self.shared.clock) {
                 tracing::info!(client = live.client_id.as_str(), ?refused, "session cut");
             }
         }

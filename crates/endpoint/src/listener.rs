@@ -214,7 +214,10 @@ async fn shake_hands(
     };
     let (_, connection) = stream.get_ref();
     // Present whether the handshake was full or resumed.
-    let certificate = tls::certificate_id(connection.peer_certificates()?.first()?);
+    let der = connection.peer_certificates()?.first()?;
+    let certificate = tls::certificate_id(der);
+    // Read once here: policies that ask for it may come while the session lives.
+    let fields = picket_pki::fields(der).ok();
     let domain_name = connection.server_name().map(Into::into);
     let peer = Peer {
         certificate,
@@ -222,6 +225,7 @@ async fn shake_hands(
         port: address.port(),
         target: SocketAddr::new(target.ip().to_canonical(), target.port()),
         domain_name,
+        fields: fields.map(|fields| Arc::new(fields.into_iter().collect())),
     };
     Some((stream, peer))
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use picket_model::name::{CertificateId, DeviceName};
 use picket_model::time::Timestamp;
-use picket_policy::{Action, ConnectAttributes};
+use picket_policy::{Action, CertificateVariables, ConnectAttributes};
 use tokio::sync::Notify;
 
-use crate::doors::{Access, Doorkeeper, Refusal};
+use crate::doors::{Access, Clock, Doorkeeper, Refusal};
 use crate::mailbox::Session;
 use crate::rights::{Cut, Rights};
 
@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) target: SocketAddr,
     /// The name that the client asked for in the handshake.
     pub(crate) domain_name: Option<Box<str>>,
+    /// What policies may ask of the certificate. `None`: it cannot be read, and policies are not told.
+    pub(crate) fields: Option<Arc<CertificateVariables>>,
 }
 
 /// How a connection came in.
@@ -104,7 +106,7 @@ impl Live {
     /// Asks what the session may do now. If it may not be, it has no rights and is ordered to end when this returns.
     ///
     /// The doorkeeper is asked under the lock: of two changes, the later one is the last to be asked about.
-    pub(crate) fn admit(&self, doorkeeper: &dyn Doorkeeper) -> Result<(), NotAdmitted> {
+    pub(crate) fn admit(&self, doorkeeper: &dyn Doorkeeper, clock: &Clock) -> Result<(), NotAdmitted> {
         let mut rights = self.rights();
         if rights.ordered_end().is_some() {
             return Ok(());
@@ -115,7 +117,7 @@ impl Live {
                 Err(NotAdmitted::Refused(refusal))
             }
             Ok(access) => {
-                rights.grant(with_connection(access, &self.peer, self.attributes));
+                rights.grant(with_connection(access, &self.peer, self.attributes), clock);
                 if rights.allows(Action::Connect, self.client_id.as_str()) {
                     Ok(())
                 } else {
@@ -132,10 +134,10 @@ impl Live {
 
     /// The rights, asked for once more: for what is done in the name of a session that ends. Whatever ended it, no recheck
     /// may have reached it since.
-    pub(crate) fn rights_of_now(&self, doorkeeper: &dyn Doorkeeper) -> MutexGuard<'_, Rights> {
+    pub(crate) fn rights_of_now(&self, doorkeeper: &dyn Doorkeeper, clock: &Clock) -> MutexGuard<'_, Rights> {
         let mut rights = self.rights();
         match doorkeeper.admit(&self.peer.certificate, &self.client_id) {
-            Ok(access) => rights.grant(with_connection(access, &self.peer, self.attributes)),
+            Ok(access) => rights.grant(with_connection(access, &self.peer, self.attributes), clock),
             Err(refusal) => rights.revoke(refusal),
         }
         rights
@@ -155,5 +157,6 @@ pub(crate) fn with_connection(mut access: Access, peer: &Peer, attributes: Conne
     access.context.source_ip = Some(peer.address);
     access.context.domain_name.clone_from(&peer.domain_name);
     access.context.connect = attributes;
+    access.context.certificate.clone_from(&peer.fields);
     access
 }

@@ -248,6 +248,7 @@ mod tests {
                 port: 1,
                 target: (Ipv4Addr::LOCALHOST, 8883).into(),
                 domain_name: None,
+                fields: None,
             };
             Live::new(
                 name.parse().unwrap(),

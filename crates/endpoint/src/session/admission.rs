@@ -99,7 +99,7 @@ fn admit(shared: &Arc<Shared>, codec: Codec, connect: Connect, peer: Peer) -> Ad
     let seat = Seat::take(Arc::clone(shared), Arc::clone(&live));
     // Asked again now that a recheck can find the session: what changed since the first time is seen here, what changes
     // from now on is seen by the recheck.
-    if let Err(refused) = live.admit(&*shared.doorkeeper) {
+    if let Err(refused) = live.admit(&*shared.doorkeeper, &shared.clock) {
         return Err((refusal(shared, refused), codec));
     }
     drop_denied_subscriptions(shared, &live);
@@ -160,7 +160,7 @@ fn authorize(shared: &Shared, connect: &Connect, client_id: &DeviceName, peer: &
         .admit(&peer.certificate, client_id)
         .map_err(|refused| refusal(shared, NotAdmitted::Refused(refused)))?;
     let mut rights = Rights::default();
-    rights.grant(with_connection(access, peer, attributes(connect)));
+    rights.grant(with_connection(access, peer, attributes(connect)), &shared.clock);
     if !rights.allows(Action::Connect, client_id.as_str()) {
         return Err(refusal(shared, NotAdmitted::Denied));
     }

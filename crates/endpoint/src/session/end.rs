@@ -149,7 +149,7 @@ impl Connection {
         // QoS 2 was refused at CONNECT.
         let Some(qos) = offered(will.qos) else { return };
         let live = Arc::clone(&self.live);
-        let mut rights = live.rights_of_now(&*self.shared.doorkeeper);
+        let mut rights = live.rights_of_now(&*self.shared.doorkeeper, &self.shared.clock);
         if !rights.allows_publish(&will.topic, will.retain) {
             self.shared.counters.denied.add_one();
             return;

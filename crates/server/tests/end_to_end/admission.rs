@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::fleet::{Device, Fleet, eventually};
+use crate::fleet::{Device, Fleet, eventually, python};
 use crate::link::{Link, report, report_topic};
 
 #[test]
@@ -152,6 +152,65 @@ fn a_device_speaks_for_itself_alone_if_its_policy_says_so() {
         fleet.is_in_alarm("pump-7", "Ports").then_some(())
     });
     assert!(!fleet.is_in_alarm("other", "Ports"), "nobody could speak for the other");
+}
+
+#[test]
+fn a_policy_may_ask_for_fields_of_the_certificate_and_attributes_of_the_thing() {
+    let fleet = Fleet::start("");
+    let device = self_made(&fleet, "pump-7", &["-x509"]);
+    let certificate = device.certificate();
+    let registered = fleet.json(&["certificate", "register", certificate.to_str().unwrap(), "--active"]);
+    let id = registered["certificateId"].as_str().unwrap();
+    let filter = |filter: &str| format!("arn:aws:iot:us-east-1:123456789012:topicfilter/{filter}");
+    let policy = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            { "Effect": "Allow", "Action": "iot:Connect", "Resource": "*" },
+            {
+                "Effect": "Allow",
+                "Action": "iot:Subscribe",
+                "Resource": [
+                    filter("of/${iot:Certificate.Subject.CommonName}/#"),
+                    filter("at/${iot:Connection.Thing.Attributes[site]}/#"),
+                ],
+            },
+            {
+                "Effect": "Allow",
+                "Action": "iot:Subscribe",
+                "Resource": filter("past/#"),
+                "Condition": { "DateGreaterThan": { "aws:CurrentTime": "2020-01-01T00:00:00Z" } },
+            },
+            {
+                "Effect": "Allow",
+                "Action": "iot:Subscribe",
+                "Resource": filter("future/#"),
+                "Condition": { "DateGreaterThan": { "aws:CurrentTime": "9000-01-01T00:00:00Z" } },
+            },
+        ],
+    });
+    fleet.policy("Fields", &policy.to_string());
+    fleet.cli(&["thing", "create", "pump-7", "--attribute", "site=north"]);
+    fleet.cli(&["certificate", "attach", id, "pump-7"]);
+    fleet.cli(&["policy", "attach", "Fields", id]);
+    let link = Link::connect(&fleet, &device, "pump-7").unwrap();
+    for (filter, expected) in [
+        ("of/pump-7/#", true),
+        ("of/pump-8/#", false),
+        ("at/north/#", true),
+        ("at/south/#", false),
+        ("past/#", true),
+        ("future/#", false),
+    ] {
+        assert_eq!(link.subscribe(filter), expected, "{filter}");
+    }
+    // What a live session may do is changed when the change of the thing is answered.
+    let script = "import boto3; boto3.client('iot').update_thing(thingName='pump-7', \
+                  attributePayload={'attributes': {'site': 'south'}})";
+    let changed = fleet.program(&python()).args(["-c", script]).output().unwrap();
+    assert!(changed.status.success(), "{changed:?}");
+    assert!(link.subscribe("at/south/#"));
+    assert!(!link.subscribe("at/north/#"));
+    assert!(link.subscribe("of/pump-7/#"));
 }
 
 /// Registers a certificate that others made, and lets it do everything.
