@@ -79,7 +79,7 @@ pub struct ServeOptions {
     /// Devices whose certificate says that its time is over: refused or allowed [default: refused]
     #[arg(long, env = "PICKET_EXPIRED_CERTIFICATES", value_name = "WHAT")]
     pub expired_certificates: Option<String>,
-    /// Keys of devices that the server makes: p256 or rsa2048 [default: p256]
+    /// Keys of devices that the server makes: p256 or rsa2048, as AWS makes them [default: rsa2048]
     #[arg(long, env = "PICKET_DEVICE_KEY", value_name = "KIND")]
     pub device_key: Option<String>,
 }
@@ -215,7 +215,7 @@ impl ServeOptions {
                 in_range("log_linger_ms", said.log_linger_ms.unwrap_or(8), 0, 100)?.into(),
             ),
             expired_certificates: expired(said.expired_certificates.as_deref().unwrap_or("refused"))?,
-            device_key: device_key(said.device_key.as_deref().unwrap_or("p256"))?,
+            device_key: device_key(said.device_key.as_deref().unwrap_or("rsa2048"))?,
         })
     }
 

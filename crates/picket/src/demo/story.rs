@@ -52,7 +52,15 @@ fn serve(stage: &mut Stage) -> anyhow::Result<()> {
     stage.screen.heading("Server, and somebody who receives alerts")?;
     let data = stage.cast.path("data").display().to_string();
     let listen = "127.0.0.1:0";
-    let serve = ["serve", "--data", &data, "--endpoint-name", "127.0.0.1"];
+    let serve = [
+        "serve",
+        "--data",
+        &data,
+        "--endpoint-name",
+        "127.0.0.1",
+        "--device-key",
+        "p256",
+    ];
     let ports = ["--api-listen", listen, "--mqtt-listen", listen];
     let arguments = [&serve[..], &ports].concat();
     stage

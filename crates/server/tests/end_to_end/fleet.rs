@@ -112,7 +112,7 @@ impl Fleet {
     pub(crate) fn serve_command(&self) -> Command {
         let config = self.path("picket.toml");
         let text = format!(
-            "data = {:?}\nendpoint_name = [\"localhost\"]\n{}\n",
+            "data = {:?}\nendpoint_name = [\"localhost\"]\ndevice_key = \"p256\"\n{}\n",
             self.data(),
             self.options
         );
