@@ -79,6 +79,11 @@ const NOTES: &[Note] = &[
         NO_INDEX,
     ),
     note(
+        &["GetThingConnectivityData"],
+        Status::Differs,
+        "Of the client whose id is the thing's name, since the server started. No reason is given while it is connected.",
+    ),
+    note(
         &["DescribeEndpoint"],
         Status::Differs,
         "Every type of endpoint has the name that devices reach this server by.",

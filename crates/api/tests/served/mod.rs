@@ -13,7 +13,8 @@ use futures_util::future::BoxFuture;
 use picket_api::broker::{Broker, Connection, NotPublished, Outbound, Retained};
 use picket_api::{ApiState, Explainer, Explanation, KeyRing, Limits, Live, MessageCertificate, router_within, serve};
 use picket_aws::call::Call;
-use picket_aws::sigv4::Credentials;
+use picket_aws::service::Service;
+use picket_aws::sigv4::{self, Credentials};
 use picket_model::name::{BehaviorName, DeviceName, ProfileName};
 use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
@@ -209,6 +210,23 @@ impl Served {
     pub async fn call(&self, call: Call) -> Answer {
         let headers = call.signed(&self.addr.to_string(), &self.credentials, "eu-central-1", now());
         self.send(call.method(), &call.target(), &headers, call.body()).await
+    }
+
+    /// Signs a request as it is, whatever its path, query and body hold, and sends it.
+    pub async fn raw(&self, method: &str, target: &str, body: &[u8]) -> Answer {
+        let host = self.addr.to_string();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let request = sigv4::Request {
+            method,
+            path,
+            query,
+            headers: &[("host", host.as_str())],
+            body,
+        };
+        let service = Service::Iot.signing_name();
+        let mut headers = sigv4::sign(&request, &self.credentials, "eu-central-1", service, now());
+        headers.push(("host", host.clone()));
+        self.send(method, target, &headers, body).await
     }
 
     /// A call that is answered with 200.
