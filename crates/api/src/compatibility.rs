@@ -108,7 +108,9 @@ const NOTES: &[Note] = &[
         &["RegisterCACertificate", "UpdateCACertificate"],
         Status::Differs,
         "Auto-registration and its template are stored and shown; devices are not registered at their first connect. A CA \
-         vouches for certificates when they are registered, not when a device connects.",
+         vouches for certificates when they are registered, not when a device connects. Ten CA certificates may have one \
+         name; one whose time is over is CertificateValidationException; a verification certificate beside `SNI_ONLY`, and \
+         `removeAutoRegistration` beside what turns it on, are refused.",
     ),
     note(
         &["CreatePolicy"],

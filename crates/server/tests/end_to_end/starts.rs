@@ -233,8 +233,17 @@ fn three_days_of_downtime_raise_clear_and_invalidate_nothing() {
 /// the server had no time to judge.
 fn happened_three_days_ago(fleet: &Fleet, device: &Device) {
     const THREE_DAYS: i64 = 3 * 86_400_000;
-    let made = fleet.path("made");
-    std::fs::create_dir(&made).unwrap();
+    let (made, copied) = (fleet.path("made"), fleet.path("copied"));
+    for folder in [&made, &copied] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    // A copy is read: whenever its connections are closed, they remove what lies at its own path and nowhere else.
+    for entry in std::fs::read_dir(fleet.data()).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_str().unwrap().starts_with("log.db") {
+            std::fs::copy(entry.path(), copied.join(entry.file_name())).unwrap();
+        }
+    }
     let payload = report(1, 1_200, &[22, 4444]).to_string();
     let before = |at: Timestamp| Timestamp::from_millis(at.millis() - THREE_DAYS);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -250,7 +259,7 @@ fn happened_three_days_ago(fleet: &Fleet, device: &Device) {
             let log = SqliteLog::open(&folder.join("log.db"), N_PARTITIONS, limits).await;
             log.unwrap()
         };
-        let (old, new) = (open(&fleet.data()).await, open(&made).await);
+        let (old, new) = (open(&copied).await, open(&made).await);
         for partition in (0..N_PARTITIONS).map(PartitionId) {
             let mut last = Timestamp::default();
             let records = old.read(partition, Seq(1), 1_000).await.unwrap();
@@ -282,8 +291,8 @@ fn happened_three_days_ago(fleet: &Fleet, device: &Device) {
         drop((old, new));
     });
     drop(runtime);
-    // Whole folders change their places: the connections to the logs may still be closing. Snapshots stay behind, they would
-    // say that it was today.
+    // The whole folder changes its place: the connections to the new log may still be closing. Snapshots stay behind, they
+    // would say that it was today.
     for entry in std::fs::read_dir(fleet.data()).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
