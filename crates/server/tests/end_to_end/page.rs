@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use crate::fleet::{binary, built, eventually, root, wait};
+use crate::fleet::{binary, built, root, wait};
 
 /// What is true after a block, in words and as a check.
 pub(crate) type Fact = (&'static str, fn(&Shell) -> bool);
@@ -20,7 +20,8 @@ pub(crate) fn run(page: &str, facts: &[Fact]) {
     assert_eq!(blocks.len(), facts.len(), "each block of {page} has its fact");
     for (block, (what, is_so)) in blocks.iter().zip(facts) {
         shell.run(block);
-        eventually(what, || is_so(&shell).then_some(()));
+        let fact = wait(what, PATIENCE, || is_so(&shell).then_some(()));
+        fact.unwrap_or_else(|what| panic!("{what}; said so far:\n{}", shell.said()));
     }
 }
 
