@@ -1,30 +1,23 @@
 //! Mitigation tasks: what operators want done about violations that there are.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use picket_model::name::TaskId;
 use picket_store::detect_tasks::{Execution, TaskStep};
 use picket_store::{Db, StoreError};
 
+use crate::Clock;
 use crate::mitigate::Enforcer;
-use crate::{Backoff, Clock};
+use crate::worker::{SOON, Worker, attend};
 
 /// Does what mitigation tasks want, until `shutdown` completes; what was begun before goes on. Each action meets each
 /// violation once, also when this stops at any point and runs again: the database holds what was done with what it did. A
 /// task that cannot go on does not hold up the others, and is tried again for ever.
 pub async fn apply_tasks(db: Db, enforcer: Arc<dyn Enforcer>, clock: Clock, shutdown: impl Future<Output = ()> + Send) {
-    let applier = Applier {
-        db,
-        enforcer,
-        clock,
-        backoff: Backoff {
-            first: Duration::from_millis(50),
-            longest: Duration::from_secs(5),
-        },
-    };
+    let mut applier = Applier { db, enforcer, clock };
+    let signal = applier.db.detect_task_signal();
     tokio::select! {
-        () = applier.run() => {}
+        () = attend(&mut applier, signal, SOON) => {}
         () = shutdown => {}
     }
 }
@@ -33,39 +26,13 @@ struct Applier {
     db: Db,
     enforcer: Arc<dyn Enforcer>,
     clock: Clock,
-    backoff: Backoff,
 }
 
-impl Applier {
-    async fn run(&self) {
-        let mut signal = self.db.detect_task_signal();
-        let mut n_failures = 0;
-        loop {
-            // What is started from here on wakes us again.
-            signal.mark_unchanged();
-            match self.advance_all().await {
-                Ok(0) => {
-                    n_failures = 0;
-                    if signal.changed().await.is_err() {
-                        return;
-                    }
-                }
-                Ok(_) => n_failures = 0,
-                Err(err) => {
-                    n_failures += 1;
-                    tracing::warn!(
-                        error = &err as &dyn std::error::Error,
-                        n_failures,
-                        "a mitigation task cannot go on"
-                    );
-                    tokio::time::sleep(self.backoff.wait(n_failures)).await;
-                }
-            }
-        }
-    }
+impl Worker for Applier {
+    const FAILURE: &'static str = "a mitigation task cannot go on";
 
     /// One step of each task, so that a long one does not keep the others waiting; says how many are running.
-    async fn advance_all(&self) -> Result<usize, StoreError> {
+    async fn work(&mut self) -> Result<usize, StoreError> {
         let running = self.db.running_detect_tasks().await?;
         let mut failure = None;
         for task in &running {
@@ -75,7 +42,9 @@ impl Applier {
         }
         failure.map_or(Ok(running.len()), Err)
     }
+}
 
+impl Applier {
     async fn advance(&self, task: &TaskId) -> Result<(), StoreError> {
         match self.db.advance_detect_task(task, (self.clock)()).await? {
             TaskStep::Acted { executions, scopes } => {

@@ -15,6 +15,7 @@ mod mitigate;
 mod notify;
 mod plan;
 mod publish;
+mod worker;
 
 use std::sync::Arc;
 

@@ -8,8 +8,9 @@ use picket_store::access::AccessScope;
 use picket_store::decisions::{Cause, NewDecision};
 use picket_store::{Db, StoreError};
 
+use crate::Clock;
 use crate::plan::{Action, News, Step, plan};
-use crate::{Backoff, Clock};
+use crate::worker::{SOON, Worker, attend, unread};
 
 /// Where decisions act.
 pub trait Enforcer: Send + Sync {
@@ -27,17 +28,10 @@ const N_ITEMS_MAX: u32 = 256;
 /// this stops at any point and runs again: the decision is the record of it. A database that does not answer is tried
 /// again for ever.
 pub async fn mitigate(db: Db, enforcer: Arc<dyn Enforcer>, clock: Clock, shutdown: impl Future<Output = ()> + Send) {
-    let mitigator = Mitigator {
-        db,
-        enforcer,
-        clock,
-        backoff: Backoff {
-            first: std::time::Duration::from_millis(50),
-            longest: std::time::Duration::from_secs(5),
-        },
-    };
+    let mut mitigator = Mitigator { db, enforcer, clock };
+    let signal = mitigator.db.outbox_signal();
     tokio::select! {
-        () = mitigator.run() => {}
+        () = attend(&mut mitigator, signal, SOON) => {}
         () = shutdown => {}
     }
 }
@@ -46,50 +40,14 @@ struct Mitigator {
     db: Db,
     enforcer: Arc<dyn Enforcer>,
     clock: Clock,
-    backoff: Backoff,
 }
 
-impl Mitigator {
-    async fn run(&self) {
-        let mut signal = self.db.outbox_signal();
-        let mut n_failures = 0;
-        loop {
-            // What commits from here on wakes us again.
-            signal.mark_unchanged();
-            match self.take_next().await {
-                Ok(0) => {
-                    n_failures = 0;
-                    if signal.changed().await.is_err() {
-                        return;
-                    }
-                }
-                Ok(_) => n_failures = 0,
-                Err(err) => {
-                    n_failures += 1;
-                    tracing::warn!(
-                        error = &err as &dyn std::error::Error,
-                        n_failures,
-                        "a decision could not be taken"
-                    );
-                    tokio::time::sleep(self.backoff.wait(n_failures)).await;
-                }
-            }
-        }
-    }
+impl Worker for Mitigator {
+    const FAILURE: &'static str = "a decision could not be taken";
 
-    /// Works through the next items; says how many there were.
-    async fn take_next(&self) -> Result<usize, StoreError> {
-        let cursor = self.db.cursor(CONSUMER).await?;
-        let items = self.db.outbox_after(cursor, N_ITEMS_MAX).await?;
+    async fn work(&mut self) -> Result<usize, StoreError> {
+        let (_, items) = unread(&self.db, CONSUMER, N_ITEMS_MAX).await?;
         let Some(&(last, _)) = items.last() else { return Ok(0) };
-        if let Some(&(first, _)) = items.first()
-            && cursor + 1 < first
-        {
-            tracing::error!(
-                n_lost = first - cursor - 1,
-                "news was given up before anything was done about it"
-            );
-        }
         let responses = self.db.responses().await?;
         for (_, item) in &items {
             let Some(news) = News::of(item) else { continue };
@@ -100,7 +58,9 @@ impl Mitigator {
         self.db.move_cursor(CONSUMER, last).await?;
         Ok(items.len())
     }
+}
 
+impl Mitigator {
     async fn take(&self, step: Step, notice: &ViolationNotice) -> Result<(), StoreError> {
         let group = match step.action {
             Action::Quarantine { group } => group,

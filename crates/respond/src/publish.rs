@@ -8,6 +8,7 @@ use picket_store::topics::Publication;
 use picket_store::{Db, OutboxItem, StoreError};
 use serde_json::Value;
 
+use crate::worker::{Worker, attend, unread};
 use crate::{Backoff, Clock};
 
 /// The reader of the outbox that publishes alerts.
@@ -30,13 +31,13 @@ pub async fn publish(
     let mut publisher = Publisher {
         db,
         account_id,
-        backoff,
         clock,
         unknown: HashSet::new(),
         n_lost: 0,
     };
+    let signal = publisher.db.outbox_signal();
     tokio::select! {
-        () = publisher.run() => {}
+        () = attend(&mut publisher, signal, backoff) => {}
         () = shutdown => {}
     }
 }
@@ -44,7 +45,6 @@ pub async fn publish(
 struct Publisher {
     db: Db,
     account_id: String,
-    backoff: Backoff,
     clock: Clock,
     /// Targets that were logged because they are no topic here.
     unknown: HashSet<String>,
@@ -52,44 +52,12 @@ struct Publisher {
     n_lost: u64,
 }
 
-impl Publisher {
-    async fn run(&mut self) {
-        let mut signal = self.db.outbox_signal();
-        let mut n_failures = 0;
-        loop {
-            // What commits from here on wakes us again.
-            signal.mark_unchanged();
-            match self.publish_next().await {
-                Ok(0) => {
-                    n_failures = 0;
-                    if signal.changed().await.is_err() {
-                        return;
-                    }
-                }
-                Ok(_) => n_failures = 0,
-                Err(err) => {
-                    n_failures += 1;
-                    tracing::warn!(
-                        error = &err as &dyn std::error::Error,
-                        n_failures,
-                        "an alert could not be published"
-                    );
-                    tokio::time::sleep(self.backoff.wait(n_failures)).await;
-                }
-            }
-        }
-    }
+impl Worker for Publisher {
+    const FAILURE: &'static str = "an alert could not be published";
 
-    /// Works through the next items; says how many there were.
-    async fn publish_next(&mut self) -> Result<usize, StoreError> {
-        let cursor = self.db.cursor(CONSUMER).await?;
-        let items = self.db.outbox_after(cursor, N_ITEMS_MAX).await?;
+    async fn work(&mut self) -> Result<usize, StoreError> {
+        let (cursor, items) = unread(&self.db, CONSUMER, N_ITEMS_MAX).await?;
         let Some(&(last, _)) = items.last() else { return Ok(0) };
-        if let Some(&(first, _)) = items.first()
-            && cursor + 1 < first
-        {
-            tracing::error!(n_lost = first - cursor - 1, "news was given up before it was published");
-        }
         let mut done = cursor;
         for (seq, item) in &items {
             let OutboxItem::Violation(notice) = item else { continue };
@@ -105,7 +73,9 @@ impl Publisher {
         }
         Ok(items.len())
     }
+}
 
+impl Publisher {
     /// The topic that the profile wants its alerts published to, as the profile says it.
     async fn target(&self, notice: &ViolationNotice) -> Result<Option<String>, StoreError> {
         if notice.behavior.suppress_alerts == Some(true) {
