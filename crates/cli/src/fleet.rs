@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::profile;
 
 pub(crate) use apply::{Apply, Diff, perform};
-pub(crate) use plan::{Change, Step, plan};
+pub(crate) use plan::{Change, Kind, Step, plan};
 pub(crate) use read::{all, named};
 
 /// What a fleet has besides its devices, by name. A section that is absent is nobody's business: nothing of that kind is

@@ -2,6 +2,7 @@
 
 mod devices;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use picket_aws::sigv4::Credentials;
@@ -11,7 +12,7 @@ use crate::client::Client;
 use crate::credentials::Access;
 use crate::desk::Desk;
 use crate::failure::Failure;
-use crate::fleet::{self, Change, Fleet, Step};
+use crate::fleet::{self, Change, Fleet, Kind, Step};
 use crate::output::{Column, table};
 use devices::{Devices, Link};
 
@@ -71,20 +72,19 @@ impl Aws {
     async fn run(self, desk: &Desk) -> Result<(), Failure> {
         let account = Client::patient(self.access()?)?;
         desk.output.talk("reading the account");
-        let (wanted, wanted_devices) = (fleet::all(&account).await?, Devices::read(&account).await?);
+        let wanted = fleet::all(&account).await?;
+        let wanted_devices = Devices::read(&account, &wanted).await?;
         desk.output.talk("reading what is here");
-        let here = (
-            fleet::named(&desk.client, &wanted).await?,
-            Devices::read(&desk.client).await?,
-        );
-        let plan = fleet::plan(&wanted, &here.0, false).map_err(|found| Failure::Unexpected {
+        let here = fleet::named(&desk.client, &wanted).await?;
+        let devices_here = Devices::read(&desk.client, &here).await?;
+        let plan = fleet::plan(&wanted, &here, false).map_err(|found| Failure::Unexpected {
             what: "the account".to_owned(),
             found,
             expected: "what can be made of what is here",
         })?;
         let (changes, additions): (Vec<Step>, Vec<Step>) =
             plan.steps.into_iter().partition(|step| step.change == Change::Alter);
-        let difference = wanted_devices.beyond(&here.1);
+        let difference = wanted_devices.beyond(&devices_here);
 
         Self::report(desk, &wanted, &wanted_devices, &additions, &changes, &difference)?;
         let kept = if self.overwrite { Vec::new() } else { changes.clone() };
@@ -149,30 +149,24 @@ impl Aws {
         changes: &[Step],
         difference: &devices::Difference,
     ) -> Result<(), Failure> {
-        let of_fleet = |kind: &str, n: usize| {
-            let of_kind = |step: &&Step| step.what.starts_with(kind) && !step.what.contains(" on ");
-            let (to_create, different) = (
-                additions.iter().filter(of_kind).count(),
-                changes.iter().filter(of_kind).count(),
-            );
-            json!({ "kind": kind, "found": n, "toCreate": to_create, "different": different })
-        };
-        let n = |section: Option<usize>| section.unwrap_or_default();
-        let mut rows = vec![
-            of_fleet("policy", n(fleet.policies.as_ref().map(|section| section.len()))),
-            of_fleet("group", n(fleet.groups.as_ref().map(|section| section.len()))),
-            of_fleet(
-                "custom metric",
-                n(fleet.custom_metrics.as_ref().map(|section| section.len())),
-            ),
-            of_fleet("dimension", n(fleet.dimensions.as_ref().map(|section| section.len()))),
-            of_fleet(
-                "mitigation action",
-                n(fleet.mitigation_actions.as_ref().map(|section| section.len())),
-            ),
-            of_fleet("profile", n(fleet.profiles.as_ref().map(|section| section.len()))),
+        fn n<T>(section: &Option<BTreeMap<String, T>>) -> usize {
+            section.as_ref().map_or(0, BTreeMap::len)
+        }
+        let kinds = [
+            (Kind::Policy, n(&fleet.policies)),
+            (Kind::Group, n(&fleet.groups)),
+            (Kind::CustomMetric, n(&fleet.custom_metrics)),
+            (Kind::Dimension, n(&fleet.dimensions)),
+            (Kind::Mitigation, n(&fleet.mitigation_actions)),
+            (Kind::Profile, n(&fleet.profiles)),
         ];
-        let attachments = additions.iter().filter(|step| step.what.contains(" on ")).count();
+        let of_kind = |steps: &[Step], kind| steps.iter().filter(|step| step.is_of(kind)).count();
+        let row = |(kind, found): (Kind, usize)| {
+            let (to_create, different) = (of_kind(additions, kind), of_kind(changes, kind));
+            json!({ "kind": kind.noun(), "found": found, "toCreate": to_create, "different": different })
+        };
+        let mut rows: Vec<_> = kinds.into_iter().map(row).collect();
+        let attachments = additions.iter().filter(|step| step.is_of_attachment()).count();
         rows.push(json!({ "kind": "attachment of policies and profiles", "toCreate": attachments }));
         rows.extend(devices.counted(difference));
         if desk.output.is_json() {

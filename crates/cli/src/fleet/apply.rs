@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use picket_aws::call::Call;
 use serde_json::{Value, json};
 
-use super::plan::{Action, Change, Plan, Step};
+use super::plan::{Action, Change, Kind, Plan, Step};
 use super::{Fleet, named, plan};
 use crate::arn;
 use crate::client::{CallError, Client, Paging};
@@ -122,14 +122,18 @@ const fn verb(change: Change) -> &'static str {
 /// The server cannot be asked, or refuses.
 pub(crate) async fn perform(client: &Client, action: &Action) -> Result<Value, Failure> {
     let call = match action {
-        Action::CreatePolicy { name, document } => {
-            Call::post(&["policies", name]).json(&json!({ "policyDocument": document.to_string() }))
-        }
-        Action::ReplaceDocument { name, document } => return replace_document(client, name, document).await,
-        Action::DeletePolicy { name } => return delete_policy(client, name).await,
-        Action::CreateGroup { name, body } => Call::post(&["thing-groups", name]).json(body),
-        Action::UpdateGroup { name, body } => Call::patch(&["thing-groups", name]).json(body),
-        Action::DeleteGroup { name } => Call::delete(&["thing-groups", name]),
+        Action::Create { kind, name, body } => Call::post(&path(*kind, name)).json(&with_token(*kind, body, name)),
+        Action::Update {
+            kind: Kind::Policy,
+            name,
+            body,
+        } => return replace_document(client, name, body).await,
+        Action::Update { kind, name, body } => Call::patch(&path(*kind, name)).json(body),
+        Action::Delete {
+            kind: Kind::Policy,
+            name,
+        } => return delete_policy(client, name).await,
+        Action::Delete { kind, name } => Call::delete(&path(*kind, name)),
         Action::AttachPolicy { name, group } => {
             let target = beside_policy(client, name, &format!("thinggroup/{group}")).await?;
             Call::put(&["target-policies", name]).json(&json!({ "target": target }))
@@ -138,18 +142,6 @@ pub(crate) async fn perform(client: &Client, action: &Action) -> Result<Value, F
             let target = beside_policy(client, name, &format!("thinggroup/{group}")).await?;
             Call::post(&["target-policies", name]).json(&json!({ "target": target }))
         }
-        Action::CreateMetric { name, body } => Call::post(&["custom-metric", name]).json(&with_token(body, name)),
-        Action::UpdateMetric { name, body } => Call::patch(&["custom-metric", name]).json(body),
-        Action::DeleteMetric { name } => Call::delete(&["custom-metric", name]),
-        Action::CreateDimension { name, body } => Call::post(&["dimensions", name]).json(&with_token(body, name)),
-        Action::UpdateDimension { name, body } => Call::patch(&["dimensions", name]).json(body),
-        Action::DeleteDimension { name } => Call::delete(&["dimensions", name]),
-        Action::CreateMitigation { name, body } => Call::post(&["mitigationactions", "actions", name]).json(body),
-        Action::UpdateMitigation { name, body } => Call::patch(&["mitigationactions", "actions", name]).json(body),
-        Action::DeleteMitigation { name } => Call::delete(&["mitigationactions", "actions", name]),
-        Action::CreateProfile { name, body } => Call::post(&["security-profiles", name]).json(body),
-        Action::UpdateProfile { name, body } => Call::patch(&["security-profiles", name]).json(body),
-        Action::DeleteProfile { name } => Call::delete(&["security-profiles", name]),
         Action::AttachProfile { name, target } => Call::put(&["security-profiles", name, "targets"])
             .query("securityProfileTargetArn", &beside_profile(client, name, target).await?),
         Action::DetachProfile { name, target } => Call::delete(&["security-profiles", name, "targets"])
@@ -158,11 +150,27 @@ pub(crate) async fn perform(client: &Client, action: &Action) -> Result<Value, F
     Ok(client.call(&call).await?)
 }
 
-/// What is created with an idempotency token: the same body, sent again after a lost answer, is the same request.
-fn with_token(body: &Value, name: &str) -> Value {
+/// Where the API has what is called so.
+fn path(kind: Kind, name: &str) -> Vec<&str> {
+    let mut path = match kind {
+        Kind::CustomMetric => vec!["custom-metric"],
+        Kind::Dimension => vec!["dimensions"],
+        Kind::Policy => vec!["policies"],
+        Kind::Group => vec!["thing-groups"],
+        Kind::Mitigation => vec!["mitigationactions", "actions"],
+        Kind::Profile => vec!["security-profiles"],
+    };
+    path.push(name);
+    path
+}
+
+/// Some are created with an idempotency token: the same body, sent again after a lost answer, is the same request.
+fn with_token(kind: Kind, body: &Value, name: &str) -> Value {
     let mut body = body.clone();
-    let token: String = picket_aws::percent::hex(name.as_bytes()).chars().take(50).collect();
-    body["clientRequestToken"] = format!("picket-{token}").into();
+    if matches!(kind, Kind::CustomMetric | Kind::Dimension) {
+        let token: String = picket_aws::percent::hex(name.as_bytes()).chars().take(50).collect();
+        body["clientRequestToken"] = format!("picket-{token}").into();
+    }
     body
 }
 
@@ -192,10 +200,10 @@ async fn beside(client: &Client, call: &Call, member: &'static str, resource: &s
 }
 
 /// A new version, in force; the oldest that is not makes place when there is none.
-async fn replace_document(client: &Client, name: &str, document: &Value) -> Result<Value, Failure> {
+async fn replace_document(client: &Client, name: &str, body: &Value) -> Result<Value, Failure> {
     let create = Call::post(&["policies", name, "version"])
         .query("setAsDefault", "true")
-        .json(&json!({ "policyDocument": document.to_string() }));
+        .json(body);
     match client.call(&create).await {
         Err(CallError::Refused { code, .. }) if code == "VersionsLimitExceededException" => {}
         answered => return Ok(answered?),

@@ -29,6 +29,24 @@ pub(crate) struct Step {
     pub(crate) action: Action,
 }
 
+impl Step {
+    /// Whether it makes or changes something of this kind itself, not what that is attached to.
+    pub(crate) fn is_of(&self, wanted: Kind) -> bool {
+        match &self.action {
+            Action::Create { kind, .. } | Action::Update { kind, .. } | Action::Delete { kind, .. } => *kind == wanted,
+            _ => false,
+        }
+    }
+
+    /// Whether it attaches or detaches something.
+    pub(crate) fn is_of_attachment(&self) -> bool {
+        !matches!(
+            self.action,
+            Action::Create { .. } | Action::Update { .. } | Action::Delete { .. }
+        )
+    }
+}
+
 /// What kind of change it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -48,31 +66,66 @@ impl Change {
     }
 }
 
-/// What is to be called. `Value`s are bodies.
+/// What is to be called.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
-    CreatePolicy { name: String, document: Value },
-    ReplaceDocument { name: String, document: Value },
-    DeletePolicy { name: String },
-    CreateGroup { name: String, body: Value },
-    UpdateGroup { name: String, body: Value },
-    DeleteGroup { name: String },
-    AttachPolicy { name: String, group: String },
-    DetachPolicy { name: String, group: String },
-    CreateMetric { name: String, body: Value },
-    UpdateMetric { name: String, body: Value },
-    DeleteMetric { name: String },
-    CreateDimension { name: String, body: Value },
-    UpdateDimension { name: String, body: Value },
-    DeleteDimension { name: String },
-    CreateMitigation { name: String, body: Value },
-    UpdateMitigation { name: String, body: Value },
-    DeleteMitigation { name: String },
-    CreateProfile { name: String, body: Value },
-    UpdateProfile { name: String, body: Value },
-    DeleteProfile { name: String },
-    AttachProfile { name: String, target: String },
-    DetachProfile { name: String, target: String },
+    /// With the body that the call takes.
+    Create {
+        kind: Kind,
+        name: String,
+        body: Value,
+    },
+    /// With the body that the call takes.
+    Update {
+        kind: Kind,
+        name: String,
+        body: Value,
+    },
+    Delete {
+        kind: Kind,
+        name: String,
+    },
+    AttachPolicy {
+        name: String,
+        group: String,
+    },
+    DetachPolicy {
+        name: String,
+        group: String,
+    },
+    AttachProfile {
+        name: String,
+        target: String,
+    },
+    DetachProfile {
+        name: String,
+        target: String,
+    },
+}
+
+/// What kind of thing it is that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    CustomMetric,
+    Dimension,
+    Policy,
+    Group,
+    Mitigation,
+    Profile,
+}
+
+impl Kind {
+    /// For people.
+    pub(crate) const fn noun(self) -> &'static str {
+        match self {
+            Self::CustomMetric => "custom metric",
+            Self::Dimension => "dimension",
+            Self::Policy => "policy",
+            Self::Group => "group",
+            Self::Mitigation => "mitigation action",
+            Self::Profile => "profile",
+        }
+    }
 }
 
 /// The plan. `found` has every section that `wanted` has. Whatever is not in `wanted` is removed if `is_pruned`, and else
@@ -135,65 +188,61 @@ impl Plan {
         self.steps.push(Step { change, what, action });
     }
 
+    fn create(&mut self, kind: Kind, name: &str, body: Value) {
+        let name = name.to_owned();
+        let what = format!("{} {name}", kind.noun());
+        self.step(Change::Add, what, Action::Create { kind, name, body });
+    }
+
+    /// `differing` names the members that are to change; empty when there is but one to speak of.
+    fn update(&mut self, kind: Kind, name: &str, differing: &str, body: Value) {
+        let name = name.to_owned();
+        let colon = if differing.is_empty() { "" } else { ": " };
+        let what = format!("{} {name}{colon}{differing}", kind.noun());
+        self.step(Change::Alter, what, Action::Update { kind, name, body });
+    }
+
     fn metric(&mut self, name: &str, wanted: &CustomMetric, found: Option<&CustomMetric>) -> Result<(), String> {
-        let (what, name) = (format!("custom metric {name}"), name.to_owned());
-        match found {
-            None => {
-                let mut body = json!({ "metricType": wanted.metric_type });
-                put(&mut body, "displayName", wanted.display_name.as_deref());
-                self.step(Change::Add, what, Action::CreateMetric { name, body });
-            }
-            Some(found) if found.metric_type != wanted.metric_type => {
-                let (is, should) = (&found.metric_type, &wanted.metric_type);
-                return Err(format!(
-                    "{what} is of type {is}, expected {should}: a type never changes"
-                ));
-            }
-            Some(found)
-                if found.display_name.as_deref().unwrap_or("") != wanted.display_name.as_deref().unwrap_or("") =>
-            {
-                let body = json!({ "displayName": wanted.display_name.as_deref().unwrap_or("") });
-                self.step(
-                    Change::Alter,
-                    format!("{what}: displayName"),
-                    Action::UpdateMetric { name, body },
-                );
-            }
-            Some(_) => {}
+        let kind = Kind::CustomMetric;
+        let Some(found) = found else {
+            let mut body = json!({ "metricType": wanted.metric_type });
+            put(&mut body, "displayName", wanted.display_name.as_deref());
+            self.create(kind, name, body);
+            return Ok(());
+        };
+        if found.metric_type != wanted.metric_type {
+            let (is, should) = (&found.metric_type, &wanted.metric_type);
+            return Err(format!(
+                "{} {name} is of type {is}, expected {should}: a type never changes",
+                kind.noun()
+            ));
+        }
+        let wanted = wanted.display_name.as_deref().unwrap_or("");
+        if found.display_name.as_deref().unwrap_or("") != wanted {
+            self.update(kind, name, "displayName", json!({ "displayName": wanted }));
         }
         Ok(())
     }
 
     fn dimension(&mut self, name: &str, wanted: &Dimension, found: Option<&Dimension>) {
-        let (what, name) = (format!("dimension {name}"), name.to_owned());
+        let values = &wanted.string_values;
         match found {
             None => {
-                let body = json!({ "type": "TOPIC_FILTER", "stringValues": wanted.string_values });
-                self.step(Change::Add, what, Action::CreateDimension { name, body });
+                let body = json!({ "type": "TOPIC_FILTER", "stringValues": values });
+                self.create(Kind::Dimension, name, body);
             }
             Some(found) if found != wanted => {
-                let body = json!({ "stringValues": wanted.string_values });
-                self.step(
-                    Change::Alter,
-                    format!("{what}: stringValues"),
-                    Action::UpdateDimension { name, body },
-                );
+                self.update(Kind::Dimension, name, "stringValues", json!({ "stringValues": values }));
             }
             Some(_) => {}
         }
     }
 
     fn policy(&mut self, name: &str, wanted: &Policy, found: Option<&Policy>) {
-        let (what, name, document) = (format!("policy {name}"), name.to_owned(), wanted.document.clone());
+        let body = json!({ "policyDocument": wanted.document.to_string() });
         match found {
-            None => self.step(Change::Add, what, Action::CreatePolicy { name, document }),
-            Some(found) if found != wanted => {
-                self.step(
-                    Change::Alter,
-                    format!("{what}: document"),
-                    Action::ReplaceDocument { name, document },
-                );
-            }
+            None => self.create(Kind::Policy, name, body),
+            Some(found) if found != wanted => self.update(Kind::Policy, name, "document", body),
             Some(_) => {}
         }
     }
@@ -219,7 +268,6 @@ impl Plan {
     }
 
     fn group(&mut self, name: &str, wanted: &Group, found: Option<&Group>) -> Result<(), String> {
-        let (what, name) = (format!("group {name}"), name.to_owned());
         let properties = json!({
             "thingGroupDescription": wanted.description.as_deref().unwrap_or(""),
             "attributePayload": { "attributes": wanted.attributes },
@@ -227,7 +275,7 @@ impl Plan {
         let Some(found) = found else {
             let mut body = json!({ "thingGroupProperties": properties });
             put(&mut body, "parentGroupName", wanted.parent.as_deref());
-            self.step(Change::Add, what, Action::CreateGroup { name, body });
+            self.create(Kind::Group, name, body);
             return Ok(());
         };
         if found.parent != wanted.parent {
@@ -238,7 +286,7 @@ impl Plan {
             };
             let (is, should) = (say(&found.parent), say(&wanted.parent));
             return Err(format!(
-                "{what} is below {is}, expected below {should}: a group never moves"
+                "group {name} is below {is}, expected below {should}: a group never moves"
             ));
         }
         let differing = [
@@ -249,8 +297,7 @@ impl Plan {
         let differing: Vec<&str> = differing.into_iter().flatten().collect();
         if !differing.is_empty() {
             let body = json!({ "thingGroupProperties": properties });
-            let what = format!("{what}: {}", differing.join(", "));
-            self.step(Change::Alter, what, Action::UpdateGroup { name, body });
+            self.update(Kind::Group, name, &differing.join(", "), body);
         }
         Ok(())
     }
@@ -293,34 +340,21 @@ impl Plan {
     }
 
     fn mitigation(&mut self, name: &str, wanted: &MitigationAction, found: Option<&MitigationAction>) {
-        let (what, name) = (format!("mitigation action {name}"), name.to_owned());
         let body = json!({ "roleArn": wanted.role_arn, "actionParams": wanted.action_params });
         match found {
-            None => self.step(Change::Add, what, Action::CreateMitigation { name, body }),
-            Some(found) if found != wanted => self.step(Change::Alter, what, Action::UpdateMitigation { name, body }),
+            None => self.create(Kind::Mitigation, name, body),
+            Some(found) if found != wanted => self.update(Kind::Mitigation, name, "", body),
             Some(_) => {}
         }
     }
 
     fn profile(&mut self, name: &str, wanted: &Profile, found: Option<&Profile>, is_pruned: bool) {
-        let what = format!("profile {name}");
         match found {
-            None => {
-                let (name, body) = (name.to_owned(), profile::creation(wanted));
-                self.step(Change::Add, what, Action::CreateProfile { name, body });
-            }
+            None => self.create(Kind::Profile, name, profile::creation(wanted)),
             Some(found) => {
                 let (differing, body) = profile::update(wanted, found);
                 if !differing.is_empty() {
-                    let what = format!("{what}: {}", differing.join(", "));
-                    self.step(
-                        Change::Alter,
-                        what,
-                        Action::UpdateProfile {
-                            name: name.to_owned(),
-                            body,
-                        },
-                    );
+                    self.update(Kind::Profile, name, &differing.join(", "), body);
                 }
             }
         }
@@ -353,39 +387,33 @@ impl Plan {
 
     /// What needs others before what others need.
     fn removals(&mut self, wanted: &Fleet, found: &Fleet, is_pruned: bool) {
-        let mut remove = |noun: &str, names: Vec<&str>, action: fn(String) -> Action| {
+        let groups = surplus(&wanted.groups, &found.groups);
+        let children_first = found.groups.iter().flat_map(|found| by_depth(found).into_iter().rev());
+        let groups = children_first.filter(|name| groups.contains(name)).collect();
+        let surplus = [
+            (Kind::Profile, surplus(&wanted.profiles, &found.profiles)),
+            (
+                Kind::Mitigation,
+                surplus(&wanted.mitigation_actions, &found.mitigation_actions),
+            ),
+            (Kind::Dimension, surplus(&wanted.dimensions, &found.dimensions)),
+            (
+                Kind::CustomMetric,
+                surplus(&wanted.custom_metrics, &found.custom_metrics),
+            ),
+            (Kind::Group, groups),
+            (Kind::Policy, surplus(&wanted.policies, &found.policies)),
+        ];
+        for (kind, names) in surplus {
             for name in names {
-                let what = format!("{noun} {name}");
+                let (what, name) = (format!("{} {name}", kind.noun()), name.to_owned());
                 if is_pruned {
-                    self.step(Change::Remove, what, action(name.to_owned()));
+                    self.step(Change::Remove, what, Action::Delete { kind, name });
                 } else {
                     self.left.push(what);
                 }
             }
-        };
-        remove("profile", surplus(&wanted.profiles, &found.profiles), |name| {
-            Action::DeleteProfile { name }
-        });
-        remove(
-            "mitigation action",
-            surplus(&wanted.mitigation_actions, &found.mitigation_actions),
-            |name| Action::DeleteMitigation { name },
-        );
-        remove("dimension", surplus(&wanted.dimensions, &found.dimensions), |name| {
-            Action::DeleteDimension { name }
-        });
-        remove(
-            "custom metric",
-            surplus(&wanted.custom_metrics, &found.custom_metrics),
-            |name| Action::DeleteMetric { name },
-        );
-        let groups = surplus(&wanted.groups, &found.groups);
-        let children_first = found.groups.iter().flat_map(|found| by_depth(found).into_iter().rev());
-        let groups = children_first.filter(|name| groups.contains(name)).collect();
-        remove("group", groups, |name| Action::DeleteGroup { name });
-        remove("policy", surplus(&wanted.policies, &found.policies), |name| {
-            Action::DeletePolicy { name }
-        });
+        }
     }
 }
 
@@ -503,7 +531,11 @@ profiles: {S: {targets: [all/things]}}
         assert_eq!(steps, expected);
         let plan = plan(&fleet(wanted), &fleet(found), true).unwrap();
         let body = plan.steps.iter().find_map(|step| match &step.action {
-            Action::UpdateProfile { body, .. } => Some(body.clone()),
+            Action::Update {
+                kind: Kind::Profile,
+                body,
+                ..
+            } => Some(body.clone()),
             _ => None,
         });
         assert_eq!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, Paging};
 use crate::desk::required;
 use crate::failure::Failure;
+use crate::fleet::Fleet;
 
 /// The devices of an account, by name and id.
 #[derive(Debug, Default)]
@@ -56,18 +57,18 @@ pub(super) struct Difference {
 }
 
 impl Devices {
-    /// Reads all of them.
+    /// Reads all of them; `fleet` is what the same account was found to have besides, all of its groups among it.
     ///
     /// # Errors
     /// The account cannot be asked, or answers something else.
-    pub(super) async fn read(client: &Client) -> Result<Self, Failure> {
+    pub(super) async fn read(client: &Client, fleet: &Fleet) -> Result<Self, Failure> {
         let mut devices = Self::default();
         devices.read_types(client).await?;
         devices.read_things(client).await?;
         devices.read_certificates(client).await?;
         devices.read_principals(client).await?;
         devices.read_policies(client).await?;
-        devices.read_groups(client).await?;
+        devices.read_groups(client, fleet).await?;
         Ok(devices)
     }
 
@@ -152,12 +153,13 @@ impl Devices {
         Ok(())
     }
 
-    async fn read_groups(&mut self, client: &Client) -> Result<(), Failure> {
+    async fn read_groups(&mut self, client: &Client, fleet: &Fleet) -> Result<(), Failure> {
         for item in items(client, Call::get(&["thing-groups"]), Paging::Token, "thingGroups").await? {
             let group = required(&item, "groupName")?;
-            let described = client.call(&Call::get(&["thing-groups", group])).await?;
-            if described["queryString"].is_string() {
-                self.notes.push(format!("group {group} is dynamic: it is not imported"));
+            if !fleet.groups.as_ref().is_some_and(|groups| groups.contains_key(group)) {
+                self.notes.push(format!(
+                    "group {group} is dynamic, or was made just now: it is not imported"
+                ));
                 continue;
             }
             let call = Call::get(&["thing-groups", group, "things"]);
