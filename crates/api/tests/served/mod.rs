@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this one")]
 
+pub mod violations;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -128,8 +130,17 @@ impl Served {
         Self::behind(None, limits).await
     }
 
+    /// With keys for devices as AWS makes them, which takes longer.
+    pub async fn with_rsa_keys() -> Self {
+        Self::with(None, Limits::default(), KeyKind::Rsa2048).await
+    }
+
     /// With TLS, if there is any.
     pub async fn behind(tls: Option<TlsAcceptor>, limits: Limits) -> Self {
+        Self::with(tls, limits, KeyKind::P256).await
+    }
+
+    async fn with(tls: Option<TlsAcceptor>, limits: Limits, key_kind: KeyKind) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&DbUrl::Sqlite(folder.path().join("picket.db"))).await.unwrap();
         let keys = KeyRing::new(&KeyRing::generate().unwrap()).unwrap();
@@ -147,7 +158,7 @@ impl Served {
             mqtt_port: 8883,
             mqtt_alpn_port: None,
             authority: Arc::new(Authority::create("fleet CA of a test", now().millis()).unwrap()),
-            key_kind: KeyKind::P256,
+            key_kind,
             clock: Arc::new(now),
             keys,
         };
@@ -236,8 +247,8 @@ impl Served {
         answer.json()
     }
 
-    /// Runs a Python script of this folder against the API, in the environment that `scripts/setup.sh` makes.
-    pub async fn python(&self, script: &str, arguments: &[&str]) {
+    /// Runs a Python script of this folder against the API, in the environment that `scripts/setup.sh` makes; what it prints.
+    pub async fn python(&self, script: &str, arguments: &[&str]) -> String {
         let python = room().join("../../target/test-venv/bin/python");
         assert!(
             python.exists(),
@@ -245,7 +256,7 @@ impl Served {
         );
         let mut command = tokio::process::Command::new(python);
         command.arg(room().join("tests").join(script)).args(arguments);
-        self.client(command, script).await;
+        self.client(command, script).await
     }
 
     /// Runs AWS's client for Rust against the API, the program in tests/aws-sdk.
@@ -265,7 +276,7 @@ impl Served {
     }
 
     /// Runs a client of AWS's to its end, with a server and a key in the environment and nothing else.
-    async fn client(&self, mut command: tokio::process::Command, name: &str) {
+    async fn client(&self, mut command: tokio::process::Command, name: &str) -> String {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -284,6 +295,7 @@ impl Served {
             String::from_utf8_lossy(&output.stderr),
         );
         assert!(output.status.success(), "{name}:\n{out}\n{err}");
+        out.into_owned()
     }
 }
 
