@@ -96,6 +96,11 @@ impl Engine {
             }
             Record::Member(member) => self.enrol((at, now), member, &mut changes),
             Record::Tick | Record::Clock { .. } => {}
+            Record::Meter(_)
+            | Record::Connected(_)
+            | Record::Disconnected(..)
+            | Record::SessionsEnded
+            | Record::Threshold(_) => {}
         }
         changes
     }

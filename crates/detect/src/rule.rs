@@ -44,7 +44,7 @@ impl Rule {
         let probe = match behavior.metric.as_ref()? {
             Metric::Device(metric) => Probe::Device(*metric),
             Metric::Custom(name) => Probe::Custom(name.clone(), *config.custom_metrics.get(name)?),
-            Metric::Broker(_) => return None,
+            Metric::Broker(_) | Metric::Reporting(_) => return None,
         };
         let check = Check::of(&criteria.test)?;
         let is_volume = matches!(probe, Probe::Device(metric) if metric.is_volume());

@@ -235,7 +235,14 @@ impl Slot {
                     raised_at: occasion.at,
                     is_supported,
                 });
-                tell(id, ChangeKind::Raised { value, is_supported });
+                tell(
+                    id,
+                    ChangeKind::Raised {
+                        value,
+                        is_supported,
+                        is_eager: false,
+                    },
+                );
             }
             Some(open) if is_raised => {
                 if let Some(breach) = breach {

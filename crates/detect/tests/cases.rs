@@ -268,8 +268,17 @@ impl Said {
 /// For example `in-alarm ports [443] unsupported`, or `pump-8: alarm-invalidated ports`.
 fn in_short(change: &ViolationChange) -> String {
     let (word, value, more) = match &change.kind {
-        ChangeKind::Raised { value, is_supported } => {
-            let more = if *is_supported { "" } else { " unsupported" };
+        ChangeKind::Raised {
+            value,
+            is_supported,
+            is_eager,
+        } => {
+            let more = match (*is_supported, *is_eager) {
+                (true, false) => "",
+                (true, true) => " early",
+                (false, false) => " unsupported",
+                (false, true) => " early unsupported",
+            };
             ("in-alarm", Some(value), more)
         }
         ChangeKind::Continued { value } => ("continued", Some(value), ""),

@@ -4,11 +4,13 @@
 //! This room knows no other room, reads no clock, opens no file and no socket. A value that exists here is right by its
 //! type: everything is parsed once, at the edge. Serde derives live in `wire` modules only.
 //!
-//! Reading order: [`name`], [`time`], [`metric`], [`value`], [`report`], [`behavior`], [`profile`], [`record`],
-//! [`violation`], [`sns`], [`connection`].
+//! Reading order: [`name`], [`time`], [`metric`], [`value`], [`report`], [`meter`], [`behavior`], [`profile`], [`fleet`],
+//! [`record`], [`violation`], [`sns`], [`connection`].
 
 pub mod behavior;
 pub mod connection;
+pub mod fleet;
+pub mod meter;
 pub mod metric;
 pub mod name;
 pub mod profile;

@@ -14,6 +14,8 @@ pub enum Metric {
     Device(DeviceMetric),
     /// Seen by the broker; belongs to the MQTT client id.
     Broker(BrokerMetric),
+    /// Noticed by the server about how the device reports. Picket's own: AWS has none of these.
+    Reporting(ReportingMetric),
     /// Of the user's own making; must have been created with a type.
     Custom(MetricName),
 }
@@ -62,6 +64,21 @@ pub enum BrokerMetric {
     NumDisconnects,
     /// Seconds since the last disconnect, 0 while connected.
     DisconnectDuration,
+}
+
+/// What the server notices of how a device reports. They are ordinary metrics to a behavior, so that a profile says
+/// itself from when on silence or a forged report is an alarm; without such a behavior nothing is judged, as on AWS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ReportingMetric {
+    /// Seconds since the device's last report; 0 at a report. Nothing before the first one.
+    SilenceDuration,
+    /// How often the device's agent began again: its report ids began anew, or its own word of when it started
+    /// changed.
+    AgentRestarts,
+    /// Reports whose id is below the one before, without having begun anew.
+    ReportIdRegressions,
+    /// Reports for the device over a certificate that is not attached to it.
+    UnattachedReports,
 }
 
 /// The four types of a custom metric.
@@ -170,6 +187,18 @@ impl BrokerMetric {
         }
     }
 
+    /// Whether it is counted up over a window, so that a static criterion must name one.
+    pub const fn is_counted(self) -> bool {
+        matches!(
+            self,
+            Self::NumMessagesSent
+                | Self::NumMessagesReceived
+                | Self::NumAuthorizationFailures
+                | Self::NumConnectionAttempts
+                | Self::NumDisconnects
+        )
+    }
+
     /// What kind of value the metric has.
     pub const fn shape(self) -> ValueShape {
         match self {
@@ -188,6 +217,26 @@ impl BrokerMetric {
                 | Self::NumAuthorizationFailures
                 | Self::SourceIpAddress
         )
+    }
+}
+
+impl ReportingMetric {
+    /// All four, in the catalogue's order.
+    pub const ALL: [Self; 4] = [
+        Self::SilenceDuration,
+        Self::AgentRestarts,
+        Self::ReportIdRegressions,
+        Self::UnattachedReports,
+    ];
+
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SilenceDuration => "picket:silence-duration",
+            Self::AgentRestarts => "picket:agent-restarts",
+            Self::ReportIdRegressions => "picket:report-id-regressions",
+            Self::UnattachedReports => "picket:unattached-reports",
+        }
     }
 }
 
@@ -241,7 +290,13 @@ impl FromStr for Metric {
                 .find(|metric| metric.as_str() == text)
                 .map(Self::Broker)
         };
-        match device.or_else(broker) {
+        let reporting = || {
+            ReportingMetric::ALL
+                .into_iter()
+                .find(|metric| metric.as_str() == text)
+                .map(Self::Reporting)
+        };
+        match device.or_else(broker).or_else(reporting) {
             Some(metric) => Ok(metric),
             None if text.starts_with("aws:") => Err(BadMetric::Unknown {
                 found: text.chars().take(140).collect(),
@@ -251,11 +306,22 @@ impl FromStr for Metric {
     }
 }
 
+impl Metric {
+    /// Whether it is the age of something, in seconds: it grows by itself, so only an upper bound makes sense.
+    pub const fn is_age(&self) -> bool {
+        matches!(
+            self,
+            Self::Broker(BrokerMetric::DisconnectDuration) | Self::Reporting(ReportingMetric::SilenceDuration)
+        )
+    }
+}
+
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(metric) => f.write_str(metric.as_str()),
             Self::Broker(metric) => f.write_str(metric.as_str()),
+            Self::Reporting(metric) => f.write_str(metric.as_str()),
             Self::Custom(name) => f.write_str(name.as_str()),
         }
     }
@@ -293,6 +359,9 @@ mod tests {
         }
         for metric in BrokerMetric::ALL {
             assert_eq!(metric.as_str().parse(), Ok(Metric::Broker(metric)));
+        }
+        for metric in ReportingMetric::ALL {
+            assert_eq!(metric.as_str().parse(), Ok(Metric::Reporting(metric)));
         }
         assert_eq!("batt".parse::<Metric>().unwrap().to_string(), "batt");
         assert!("aws:made-up".parse::<Metric>().is_err());

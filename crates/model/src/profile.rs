@@ -9,8 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::behavior::Behavior;
-use crate::metric::CustomMetricType;
+use crate::behavior::{Behavior, MetricDimension};
+use crate::metric::{CustomMetricType, Metric};
 use crate::name::{BadName, DimensionName, MetricName, ProfileName, ThingGroupName};
 
 pub use behaviors::{BadBehaviors, Behaviors};
@@ -37,6 +37,21 @@ pub struct JudgedProfile {
     pub behaviors: Vec<Arc<Behavior>>,
     /// What it is attached to; empty when detached.
     pub targets: Vec<Target>,
+    /// Metrics that are collected without being judged.
+    pub retained: Vec<RetainedMetric>,
+    /// The topic that values of metrics go out on, where they do: 1 to 512 bytes.
+    pub export_topic: Option<String>,
+}
+
+/// A metric that a profile collects without judging it: AWS's `MetricToRetain`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetainedMetric {
+    /// Which metric.
+    pub metric: Metric,
+    /// Narrows a broker-side metric to topics.
+    pub dimension: Option<MetricDimension>,
+    /// Whether its values go out over MQTT.
+    pub is_exported: bool,
 }
 
 /// Everything that judging depends on besides the records of a partition: one revision of it, immutable.
@@ -50,8 +65,10 @@ pub struct JudgingConfig {
     pub profiles: Vec<JudgedProfile>,
     /// The custom metrics that exist, with their types.
     pub custom_metrics: BTreeMap<MetricName, CustomMetricType>,
-    /// The dimensions that exist, with their topic filters as written. Nothing is judged by them yet.
+    /// The dimensions that exist, with their topic filters as written.
     pub dimensions: BTreeMap<DimensionName, Vec<String>>,
+    /// Whether alarms wait for the end of a window, as AWS's do, even when it is certain before how the window ends.
+    pub strict_aws_timing: bool,
 }
 
 impl JudgingConfig {

@@ -1,9 +1,13 @@
 //! Records of the report log: all that an engine ever reads.
 
+mod metering;
 mod wire;
 
 use std::sync::Arc;
 
+use crate::connection::DisconnectReason;
+use crate::fleet::Threshold;
+use crate::meter::{Meter, Presence};
 use crate::name::{CertificateId, DeviceName, ThingGroupName, ThingName};
 use crate::profile::JudgingConfig;
 use crate::report::Report;
@@ -42,6 +46,17 @@ pub enum Record {
         /// What it says now.
         new: Timestamp,
     },
+    /// What clients did lately: at most one a second in a partition. Times within it are lost; the stamp is not before
+    /// any of it.
+    Meter(Meter),
+    /// A client's connection was accepted. Also an attempt to connect, and activity from its address.
+    Connected(Presence),
+    /// A client's connection ended.
+    Disconnected(Presence, DisconnectReason),
+    /// The server begins anew: no connection of before is left. Their ends say nothing about the devices.
+    SessionsEnded,
+    /// The fleet's percentile in a window that every partition has closed.
+    Threshold(Threshold),
 }
 
 /// A report as the log holds it.

@@ -46,6 +46,8 @@ pub enum ChangeKind {
         /// Whether reports from a certificate attached to the thing support it by themselves: only then may a
         /// response quarantine the thing automatically.
         is_supported: bool,
+        /// Whether the alarm was raised before the end of its window, because no end could have been normal any more.
+        is_eager: bool,
     },
     /// Another breach while in alarm: only the last value and time move. No event, no alert.
     Continued {
@@ -88,6 +90,8 @@ pub struct ViolationNotice {
     pub verification: VerificationState,
     /// Whether the evidence permits an automatic quarantine, see [`ChangeKind::Raised`].
     pub is_supported: bool,
+    /// Whether the alarm was raised before the end of its window, see [`ChangeKind::Raised`].
+    pub is_eager: bool,
 }
 
 /// The three events that clients see.
@@ -137,7 +141,9 @@ impl ViolationNotice {
     /// change lends its support to. `None` when nobody needs to hear of the change.
     pub fn of(change: &ViolationChange, verification: VerificationState) -> Option<Self> {
         let (event, value, is_supported) = match &change.kind {
-            ChangeKind::Raised { value, is_supported } => (EventType::InAlarm, Some(value), *is_supported),
+            ChangeKind::Raised {
+                value, is_supported, ..
+            } => (EventType::InAlarm, Some(value), *is_supported),
             ChangeKind::Supported { value } => (EventType::InAlarm, Some(value), true),
             ChangeKind::Cleared { value } => (EventType::AlarmCleared, Some(value), false),
             ChangeKind::Invalidated => (EventType::AlarmInvalidated, None, false),
@@ -153,6 +159,7 @@ impl ViolationNotice {
             at: change.at,
             verification,
             is_supported,
+            is_eager: matches!(change.kind, ChangeKind::Raised { is_eager: true, .. }),
         })
     }
 }

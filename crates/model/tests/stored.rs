@@ -5,9 +5,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use picket_model::behavior::{Behavior, Criteria, Limit, NumericOperator, SetOperator, Test, WindowDuration, wire};
+use picket_model::behavior::{
+    Behavior, Criteria, DimensionOperator, Limit, MetricDimension, NumericOperator, SetOperator, Test, WindowDuration,
+    wire,
+};
 use picket_model::metric::{CustomMetricType, DeviceMetric, Metric};
-use picket_model::profile::{JudgedProfile, JudgingConfig, Target};
+use picket_model::profile::{JudgedProfile, JudgingConfig, RetainedMetric, Target};
 use picket_model::time::Timestamp;
 use picket_model::value::MetricValue;
 use picket_model::violation::{
@@ -111,12 +114,34 @@ fn targets() -> impl Strategy<Value = Target> {
 }
 
 fn configs() -> impl Strategy<Value = JudgingConfig> {
-    let profiles = (name(), vec(behaviors(), 0..4), vec(targets(), 0..3)).prop_map(|(name, behaviors, targets)| {
+    let dimension = (
+        name(),
+        option::of(select(vec![DimensionOperator::In, DimensionOperator::NotIn])),
+    )
+        .prop_map(|(name, operator)| MetricDimension {
+            name: name.parse().unwrap(),
+            operator,
+        });
+    let retained = (
+        select(vec!["aws:message-byte-size", "batt"]),
+        option::of(dimension),
+        any::<bool>(),
+    )
+        .prop_map(|(metric, dimension, is_exported)| RetainedMetric {
+            metric: metric.parse().unwrap(),
+            dimension,
+            is_exported,
+        });
+    let collected = (vec(retained, 0..3), option::of(".{1,8}"));
+    let profiles = (name(), vec(behaviors(), 0..4), vec(targets(), 0..3), collected);
+    let profiles = profiles.prop_map(|(name, behaviors, targets, (retained, export_topic))| {
         let name = name.parse().unwrap();
         JudgedProfile {
             name,
             behaviors: behaviors.into_iter().map(Arc::new).collect(),
             targets,
+            retained,
+            export_topic,
         }
     });
     let kinds = select(vec![
@@ -127,14 +152,22 @@ fn configs() -> impl Strategy<Value = JudgingConfig> {
     ]);
     let custom_metrics = btree_map(name().prop_map(|name| name.parse().unwrap()), kinds, 0..4);
     let dimensions = btree_map(name().prop_map(|name| name.parse().unwrap()), vec(".{0,8}", 0..3), 0..4);
-    (any::<u64>(), vec(profiles, 0..4), custom_metrics, dimensions).prop_map(
-        |(revision, profiles, custom_metrics, dimensions)| JudgingConfig {
-            revision,
-            profiles,
-            custom_metrics,
-            dimensions,
-        },
+    (
+        any::<u64>(),
+        vec(profiles, 0..4),
+        custom_metrics,
+        dimensions,
+        any::<bool>(),
     )
+        .prop_map(
+            |(revision, profiles, custom_metrics, dimensions, strict_aws_timing)| JudgingConfig {
+                revision,
+                profiles,
+                custom_metrics,
+                dimensions,
+                strict_aws_timing,
+            },
+        )
 }
 
 fn values() -> impl Strategy<Value = MetricValue> {
@@ -150,7 +183,11 @@ fn values() -> impl Strategy<Value = MetricValue> {
 }
 
 fn notices() -> impl Strategy<Value = ViolationNotice> {
-    let words = (select(EventType::ALL), select(VerificationState::ALL), any::<bool>());
+    let words = (
+        select(EventType::ALL),
+        select(VerificationState::ALL),
+        any::<(bool, bool)>(),
+    );
     (
         "[^\\p{Cc}]{1,30}",
         name(),
@@ -160,7 +197,7 @@ fn notices() -> impl Strategy<Value = ViolationNotice> {
         words,
     )
         .prop_map(
-            |(thing, profile, behavior, value, at, (event, verification, is_supported))| {
+            |(thing, profile, behavior, value, at, (event, verification, (is_supported, is_eager)))| {
                 let (thing, profile) = (thing.parse().unwrap(), profile.parse().unwrap());
                 let at = Timestamp::from_millis(at);
                 let id = ViolationId::derive(&thing, &profile, &behavior.name, at);
@@ -175,6 +212,7 @@ fn notices() -> impl Strategy<Value = ViolationNotice> {
                     at,
                     verification,
                     is_supported,
+                    is_eager,
                 }
             },
         )
@@ -217,6 +255,7 @@ fn notice(behavior: &str, event: EventType, value: Option<MetricValue>) -> Viola
         at: Timestamp::from_millis(1_542_682_416_515),
         verification: VerificationState::Unknown,
         is_supported: true,
+        is_eager: false,
     }
 }
 
@@ -277,6 +316,7 @@ fn a_change_is_told_if_somebody_must_hear_of_it() {
             ChangeKind::Raised {
                 value: value(),
                 is_supported: false,
+                is_eager: false,
             },
             Some((EventType::InAlarm, true, false)),
         ),
@@ -284,6 +324,7 @@ fn a_change_is_told_if_somebody_must_hear_of_it() {
             ChangeKind::Raised {
                 value: value(),
                 is_supported: true,
+                is_eager: false,
             },
             Some((EventType::InAlarm, true, true)),
         ),

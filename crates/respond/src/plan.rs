@@ -123,6 +123,7 @@ mod tests {
             at: Timestamp::from_millis(1),
             verification: VerificationState::Unknown,
             is_supported,
+            is_eager: false,
         }
     }
 

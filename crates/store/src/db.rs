@@ -410,5 +410,6 @@ fn migrations() -> Vec<Migration> {
         simple(4, "certificates", include_str!("../migrations/0004_certificates.sql")),
         simple(5, "detect", include_str!("../migrations/0005_detect.sql")),
         simple(6, "topics", include_str!("../migrations/0006_topics.sql")),
+        simple(7, "eager", include_str!("../migrations/0007_eager.sql")),
     ]
 }

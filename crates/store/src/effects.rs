@@ -174,7 +174,11 @@ async fn write_change(tx: &mut Tx, change: &ViolationChange, continued: &mut Con
             continued.insert(change.id, (value_json(value)?, change.at));
             return Ok(());
         }
-        ChangeKind::Raised { value, is_supported } => raise(tx, change, value, *is_supported).await?,
+        ChangeKind::Raised {
+            value,
+            is_supported,
+            is_eager,
+        } => raise(tx, change, value, (*is_supported, *is_eager)).await?,
         ChangeKind::Supported { value } => {
             let sql = "UPDATE violation SET is_supported = TRUE, last_value = $1, last_at = $2 \
                        WHERE violation_id = $3 AND NOT is_supported RETURNING verification";
@@ -211,10 +215,10 @@ async fn raise(
     tx: &mut Tx,
     change: &ViolationChange,
     value: &MetricValue,
-    is_supported: bool,
+    (is_supported, is_eager): (bool, bool),
 ) -> Result<Option<VerificationState>, StoreError> {
     let sql = "INSERT INTO violation (violation_id, thing, profile, behavior, criteria_kind, is_suppressed, is_supported, \
-               started_at, last_at, last_value) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $9) \
+               is_eager, started_at, last_at, last_value) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) \
                ON CONFLICT (violation_id) DO NOTHING";
     let args = args![
         change.id.to_string(),
@@ -224,6 +228,7 @@ async fn raise(
         CriteriaKind::of(&change.behavior).as_str(),
         change.behavior.suppress_alerts == Some(true),
         is_supported,
+        is_eager,
         change.at.millis(),
         value_json(value)?,
     ];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::dimensions::filters_of;
 use crate::outbox::{self, OutboxItem};
+use crate::profiles::Collected;
 use crate::sql::{args, int};
 use crate::{Db, StoreError, Tx};
 
@@ -54,6 +55,23 @@ impl Db {
             .map_err(|err| unreadable(revision, err))
     }
 
+    /// Says whether alarms wait for the end of their windows, as AWS's do. A new revision, if that was otherwise: engines
+    /// learn it at a place in the log, so that a replay judges as they did.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn set_strict_aws_timing(&self, is_strict_now: bool) -> Result<(), StoreError> {
+        let mut tx = self.begin_write().await?;
+        if is_strict(&mut tx).await? != is_strict_now {
+            let sql = "INSERT INTO account_setting (name, body) VALUES ($1, $2) \
+                       ON CONFLICT (name) DO UPDATE SET body = excluded.body";
+            tx.execute(sql, args![STRICT_AWS_TIMING, is_strict_now.to_string()])
+                .await?;
+            bump(&mut tx).await?;
+        }
+        tx.commit().await
+    }
+
     /// Gives up revisions below `below`: every snapshot must be past them. The newest stays.
     ///
     /// # Errors
@@ -65,6 +83,18 @@ impl Db {
         tx.execute(sql, args![int(below)]).await?;
         tx.commit().await
     }
+}
+
+/// The name of the setting.
+const STRICT_AWS_TIMING: &str = "strict-aws-timing";
+
+async fn is_strict(tx: &mut Tx) -> Result<bool, StoreError> {
+    let sql = "SELECT body FROM account_setting WHERE name = $1";
+    let body: Option<String> = match tx.row(sql, args![STRICT_AWS_TIMING]).await? {
+        Some(row) => Some(row.at(0)?),
+        None => None,
+    };
+    Ok(body.as_deref() == Some("true"))
 }
 
 /// The behaviors of a profile as its row holds them: AWS's list.
@@ -82,13 +112,16 @@ async fn config(tx: &mut Tx, revision: u64) -> Result<JudgingConfig, StoreError>
         targets.entry(row.at(0)?).or_default().push(row.parsed(1)?);
     }
     let mut profiles = Vec::new();
-    let sql = "SELECT name, behaviors FROM security_profile ORDER BY name";
+    let sql = "SELECT name, behaviors, extras FROM security_profile ORDER BY name";
     for row in tx.rows(sql, args![]).await? {
         let name: String = row.at(0)?;
+        let Collected { retained, export_topic } = Collected::of(&row.at::<String>(2)?)?;
         profiles.push(JudgedProfile {
             targets: targets.remove(&name).unwrap_or_default(),
             name: row.parsed(0)?,
             behaviors: behaviors(&row.at::<String>(1)?)?.into_iter().map(Arc::new).collect(),
+            retained,
+            export_topic,
         });
     }
     let rows = tx
@@ -105,6 +138,7 @@ async fn config(tx: &mut Tx, revision: u64) -> Result<JudgingConfig, StoreError>
         profiles,
         custom_metrics: custom_metrics.collect::<Result<_, StoreError>>()?,
         dimensions,
+        strict_aws_timing: is_strict(tx).await?,
     })
 }
 

@@ -1,5 +1,6 @@
 //! Security profiles and what they are attached to. Every change that judging depends on makes a new revision.
 
+mod collected;
 mod uses;
 
 use picket_model::behavior::Behavior;
@@ -13,6 +14,8 @@ use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx, judging};
 
+pub(crate) use collected::Collected;
+
 /// A security profile.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
@@ -22,7 +25,8 @@ pub struct Profile {
     pub description: Option<String>,
     /// Its rules, in the order written.
     pub behaviors: Vec<Behavior>,
-    /// What judging does not read (alert targets, metrics to retain, export), a JSON object that belongs to the caller.
+    /// Alert targets, metrics to retain, export: a JSON object that belongs to the caller. Of alert targets judging knows
+    /// nothing.
     pub extras: String,
     /// 1 at first, one more with each update.
     pub version: i64,
@@ -131,7 +135,7 @@ impl Db {
         tx.execute(sql, args).await?;
         let profile = profile_in(&mut tx, name).await?;
         Uses::of(&profile.behaviors, &profile.extras)?.exist(&mut tx).await?;
-        if profile.behaviors != found.behaviors {
+        if profile.behaviors != found.behaviors || Collected::of(&profile.extras)? != Collected::of(&found.extras)? {
             judging::bump(&mut tx).await?;
         }
         tx.commit().await?;

@@ -39,6 +39,8 @@ pub struct Violation {
     pub ended_at: Option<Timestamp>,
     /// Whether its evidence permits an automatic quarantine.
     pub is_supported: bool,
+    /// Whether the alarm was raised before the end of its window.
+    pub is_eager: bool,
     /// What an operator thinks of it.
     pub verification: VerificationState,
     /// Why, in the operator's words.
@@ -110,7 +112,7 @@ pub struct EventKey {
 }
 
 const VIOLATION: &str = "SELECT violation_id, thing, profile, behavior, started_at, last_at, last_value, ended_at, \
-                         is_supported, verification, verification_description FROM violation v";
+                         is_supported, is_eager, verification, verification_description FROM violation v";
 
 impl Db {
     /// The next `n_max` violations in alarm, the newest alarm first, after the one at `after`.
@@ -301,8 +303,9 @@ fn violation_of(row: &Row) -> Result<Violation, StoreError> {
         last_value: value_of(&row.at::<String>(6)?)?,
         ended_at: row.at::<Option<i64>>(7)?.map(Timestamp::from_millis),
         is_supported: row.at(8)?,
-        verification: row.parsed(9)?,
-        verification_description: row.at(10)?,
+        is_eager: row.at(9)?,
+        verification: row.parsed(10)?,
+        verification_description: row.at(11)?,
     })
 }
 

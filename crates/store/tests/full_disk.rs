@@ -252,6 +252,7 @@ fn effects(position: Position, n: u64) -> Effects {
             kind: ChangeKind::Raised {
                 value: MetricValue::Ports([22].into()),
                 is_supported: true,
+                is_eager: false,
             },
         }
     };

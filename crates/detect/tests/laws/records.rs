@@ -166,6 +166,8 @@ pub(crate) fn config(revision: u64, number: u8) -> JudgingConfig {
         name: name.parse().unwrap(),
         behaviors,
         targets,
+        retained: Vec::new(),
+        export_topic: None,
     };
     let targets = match number {
         4 => vec![Target::RegisteredThings, group("b")],
@@ -185,6 +187,7 @@ pub(crate) fn config(revision: u64, number: u8) -> JudgingConfig {
         ],
         custom_metrics: [("temperature".parse().unwrap(), kind)].into(),
         dimensions: [].into(),
+        strict_aws_timing: false,
     }
 }
 

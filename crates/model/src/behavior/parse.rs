@@ -87,6 +87,7 @@ fn parsed(
             shape: match metric {
                 Metric::Device(metric) => metric.shape(),
                 Metric::Broker(metric) => metric.shape(),
+                Metric::Reporting(_) => ValueShape::Count,
                 Metric::Custom(name) => type_of(name)
                     .ok_or_else(|| format!("metric {name} is none of AWS's and no custom metric of that name exists"))?
                     .shape(),
@@ -234,7 +235,7 @@ impl Judged<'_> {
     fn numeric(&self, operator: &str) -> Result<NumericOperator, String> {
         let operator: NumericOperator = operator.parse().map_err(|bad| self.not_for_me(bad))?;
         let is_upper_bound = matches!(operator, NumericOperator::LessThan | NumericOperator::LessThanEquals);
-        if *self.metric == Metric::Broker(BrokerMetric::DisconnectDuration) && !is_upper_bound {
+        if self.metric.is_age() && !is_upper_bound {
             let found = operator.as_str();
             return Err(self.not_for_me(format_args!(
                 "comparisonOperator {found:?} should be one of [less-than, less-than-equals]"
@@ -264,7 +265,7 @@ impl Judged<'_> {
     /// Whether the fleet's percentiles and what is learned may judge the metric.
     fn is_statistical(&self) -> bool {
         let is_number = matches!(self.shape, ValueShape::Count | ValueShape::Number);
-        is_number && *self.metric != Metric::Broker(BrokerMetric::DisconnectDuration)
+        is_number && !self.metric.is_age() && !matches!(self.metric, Metric::Reporting(_))
     }
 
     /// Whether the duration is there where it must be, and absent where it must not be.
@@ -293,15 +294,8 @@ impl Judged<'_> {
 fn adds_up_over_time(metric: &Metric) -> bool {
     match metric {
         Metric::Device(metric) => DeviceMetric::is_volume(*metric),
-        Metric::Broker(metric) => matches!(
-            metric,
-            BrokerMetric::NumMessagesSent
-                | BrokerMetric::NumMessagesReceived
-                | BrokerMetric::NumAuthorizationFailures
-                | BrokerMetric::NumConnectionAttempts
-                | BrokerMetric::NumDisconnects
-        ),
-        Metric::Custom(_) => false,
+        Metric::Broker(metric) => BrokerMetric::is_counted(*metric),
+        Metric::Reporting(_) | Metric::Custom(_) => false,
     }
 }
 

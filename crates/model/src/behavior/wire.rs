@@ -99,13 +99,19 @@ impl From<&Parsed> for Behavior {
         Self {
             name: behavior.name.to_string(),
             metric: behavior.metric.as_ref().map(ToString::to_string),
-            metric_dimension: behavior.dimension.as_ref().map(|dimension| MetricDimension {
-                dimension_name: dimension.name.to_string(),
-                operator: dimension.operator.map(|operator| operator.as_str().to_owned()),
-            }),
+            metric_dimension: behavior.dimension.as_ref().map(MetricDimension::from),
             criteria: behavior.criteria.as_ref().map(BehaviorCriteria::from),
             suppress_alerts: behavior.suppress_alerts,
             export_metric: behavior.export_metric,
+        }
+    }
+}
+
+impl From<&super::MetricDimension> for MetricDimension {
+    fn from(dimension: &super::MetricDimension) -> Self {
+        Self {
+            dimension_name: dimension.name.to_string(),
+            operator: dimension.operator.map(|operator| operator.as_str().to_owned()),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{Behavior, Criteria, DimensionOperator, Limit, NumericOperator, SetOperator, Test, WindowDuration};
-use crate::metric::{BrokerMetric, DeviceMetric, Metric};
+use crate::metric::{BrokerMetric, DeviceMetric, Metric, ReportingMetric};
 
 /// The most elements of a set that are spelled out.
 const N_SPELLED_MAX: usize = 10;
@@ -47,6 +47,7 @@ impl Behavior {
                 "metrics that the broker measures ({}) are not judged yet",
                 metric.as_str()
             )),
+            (_, Metric::Reporting(metric)) => Some(format!("{} is not judged yet", metric.as_str())),
             (_, Metric::Device(_) | Metric::Custom(_)) if self.dimension.is_some() => {
                 Some("dimensions are not judged yet".to_owned())
             }
@@ -123,6 +124,13 @@ fn subject(metric: &Metric) -> String {
             BrokerMetric::NumConnectionAttempts => "number of connection attempts",
             BrokerMetric::NumDisconnects => "number of disconnects",
             BrokerMetric::DisconnectDuration => "time since the disconnect in seconds",
+        }
+        .to_owned(),
+        Metric::Reporting(metric) => match metric {
+            ReportingMetric::SilenceDuration => "time since the last report in seconds",
+            ReportingMetric::AgentRestarts => "number of restarts of the agent",
+            ReportingMetric::ReportIdRegressions => "number of reports whose id went back",
+            ReportingMetric::UnattachedReports => "number of reports over a certificate that is not the device's",
         }
         .to_owned(),
         Metric::Custom(name) => name.to_string(),

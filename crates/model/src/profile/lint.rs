@@ -46,7 +46,7 @@ fn inverted(metric: &Metric, operator: NumericOperator, limit: &str) -> Option<S
     };
     let is_volume = match metric {
         Metric::Device(metric) => metric.shape() == ValueShape::Count,
-        Metric::Broker(BrokerMetric::DisconnectDuration) | Metric::Custom(_) => false,
+        Metric::Broker(BrokerMetric::DisconnectDuration) | Metric::Reporting(_) | Metric::Custom(_) => false,
         Metric::Broker(metric) => metric.shape() == ValueShape::Count,
     };
     is_volume.then(|| {

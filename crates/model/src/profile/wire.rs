@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BadJudgingConfig, JudgedProfile, JudgingConfig};
-use crate::behavior::{Behavior, wire};
+use super::{BadJudgingConfig, JudgedProfile, JudgingConfig, RetainedMetric};
+use crate::behavior::{Behavior, MetricDimension, wire};
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -17,6 +17,8 @@ pub(super) struct Config {
     // Absent where it was written before there were dimensions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     dimensions: BTreeMap<String, Vec<String>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    strict_aws_timing: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -25,6 +27,20 @@ struct Profile {
     name: String,
     behaviors: Vec<wire::Behavior>,
     targets: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retained: Vec<Retained>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    export_topic: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Retained {
+    metric: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dimension: Option<wire::MetricDimension>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_exported: bool,
 }
 
 impl From<&JudgingConfig> for Config {
@@ -33,6 +49,8 @@ impl From<&JudgingConfig> for Config {
             name: profile.name.to_string(),
             behaviors: profile.behaviors.iter().map(|behavior| (&**behavior).into()).collect(),
             targets: profile.targets.iter().map(ToString::to_string).collect(),
+            retained: profile.retained.iter().map(Retained::from).collect(),
+            export_topic: profile.export_topic.clone(),
         };
         let custom_metric = |(name, kind): (&crate::name::MetricName, &crate::metric::CustomMetricType)| {
             (name.to_string(), kind.as_str().to_owned())
@@ -46,6 +64,7 @@ impl From<&JudgingConfig> for Config {
                 .iter()
                 .map(|(name, filters)| (name.to_string(), filters.clone()))
                 .collect(),
+            strict_aws_timing: config.strict_aws_timing,
         }
     }
 }
@@ -73,6 +92,7 @@ impl TryFrom<Config> for JudgingConfig {
                 .collect::<Result<_, _>>()?,
             custom_metrics,
             dimensions,
+            strict_aws_timing: written.strict_aws_timing,
         })
     }
 }
@@ -94,6 +114,46 @@ impl TryFrom<Profile> for JudgedProfile {
                 .map(|target| target.parse())
                 .collect::<Result<_, _>>()
                 .map_err(bad)?,
+            retained: written
+                .retained
+                .into_iter()
+                .map(TryFrom::try_from)
+                .collect::<Result<_, _>>()?,
+            export_topic: written.export_topic,
+        })
+    }
+}
+
+impl From<&RetainedMetric> for Retained {
+    fn from(retained: &RetainedMetric) -> Self {
+        Self {
+            metric: retained.metric.to_string(),
+            dimension: retained.dimension.as_ref().map(wire::MetricDimension::from),
+            is_exported: retained.is_exported,
+        }
+    }
+}
+
+impl TryFrom<Retained> for RetainedMetric {
+    type Error = BadJudgingConfig;
+
+    fn try_from(written: Retained) -> Result<Self, BadJudgingConfig> {
+        let dimension = |written: wire::MetricDimension| MetricDimension::try_from(written);
+        Ok(Self {
+            metric: written.metric.parse().map_err(bad)?,
+            dimension: written.dimension.map(dimension).transpose()?,
+            is_exported: written.is_exported,
+        })
+    }
+}
+
+impl TryFrom<wire::MetricDimension> for MetricDimension {
+    type Error = BadJudgingConfig;
+
+    fn try_from(written: wire::MetricDimension) -> Result<Self, BadJudgingConfig> {
+        Ok(Self {
+            name: written.dimension_name.parse().map_err(bad)?,
+            operator: written.operator.map(|word| word.parse()).transpose().map_err(bad)?,
         })
     }
 }

@@ -8,6 +8,10 @@ use std::convert::Infallible;
 use minicbor::decode::{Decoder, Error as BadItem};
 use minicbor::encode::{Encoder, Error as Unwritten};
 
+use super::metering::{
+    read_departure, read_meter, read_presence, read_threshold, write_departure, write_meter, write_presence,
+    write_threshold,
+};
 use super::{Member, Record, ReportRecord, Sender, Stamped};
 use crate::name::CertificateId;
 use crate::report::wire::{self as report_wire, open, read_list, read_name, write_list};
@@ -26,6 +30,11 @@ mod kind {
     pub(super) const MEMBER: u8 = 2;
     pub(super) const TICK: u8 = 3;
     pub(super) const CLOCK: u8 = 4;
+    pub(super) const METER: u8 = 5;
+    pub(super) const CONNECTED: u8 = 6;
+    pub(super) const DISCONNECTED: u8 = 7;
+    pub(super) const SESSIONS_ENDED: u8 = 8;
+    pub(super) const THRESHOLD: u8 = 9;
 }
 
 /// Why bytes are no record: the log is damaged, or was written by a newer program.
@@ -84,7 +93,10 @@ impl Stamped {
 
 /// `[at, kind]`, and for most kinds the body as a third item.
 fn write(stamped: &Stamped, pen: &mut Encoder<Vec<u8>>) -> Result<(), Unwritten<Infallible>> {
-    let n_items = if matches!(stamped.record, Record::Tick) { 2 } else { 3 };
+    let n_items = match stamped.record {
+        Record::Tick | Record::SessionsEnded => 2,
+        _ => 3,
+    };
     pen.array(n_items)?.i64(stamped.at.millis())?;
     match &stamped.record {
         Record::Report(record) => write_report(pen.u8(kind::REPORT)?, record),
@@ -95,6 +107,11 @@ fn write(stamped: &Stamped, pen: &mut Encoder<Vec<u8>>) -> Result<(), Unwritten<
             pen.u8(kind::CLOCK)?.array(2)?.i64(old.millis())?.i64(new.millis())?;
             Ok(())
         }
+        Record::Meter(meter) => write_meter(pen.u8(kind::METER)?, meter),
+        Record::Connected(presence) => write_presence(pen.u8(kind::CONNECTED)?, presence),
+        Record::Disconnected(presence, reason) => write_departure(pen.u8(kind::DISCONNECTED)?, presence, *reason),
+        Record::SessionsEnded => pen.u8(kind::SESSIONS_ENDED).map(drop),
+        Record::Threshold(threshold) => write_threshold(pen.u8(kind::THRESHOLD)?, threshold),
     }
 }
 
@@ -112,9 +129,17 @@ fn read(items: &mut Decoder<'_>) -> Result<Stamped, BadItem> {
             let (old, new) = (read_time(items)?, read_time(items)?);
             Record::Clock { old, new }
         }
+        (kind::METER, Some(3)) => Record::Meter(read_meter(items)?),
+        (kind::CONNECTED, Some(3)) => Record::Connected(read_presence(items)?),
+        (kind::DISCONNECTED, Some(3)) => {
+            let (presence, reason) = read_departure(items)?;
+            Record::Disconnected(presence, reason)
+        }
+        (kind::SESSIONS_ENDED, Some(2)) => Record::SessionsEnded,
+        (kind::THRESHOLD, Some(3)) => Record::Threshold(read_threshold(items)?),
         (found, n_items) => {
             return Err(BadItem::message(format!(
-                "record is of kind {found} with {n_items:?} items, expected 0 to 4 with 3 items (3: with 2)"
+                "record is of kind {found} with {n_items:?} items, expected 0 to 9 with 3 items (3 and 8: with 2)"
             ))
             .at(position));
         }
@@ -171,11 +196,11 @@ fn read_member(items: &mut Decoder<'_>) -> Result<Member, BadItem> {
     })
 }
 
-fn read_time(items: &mut Decoder<'_>) -> Result<Timestamp, BadItem> {
+pub(super) fn read_time(items: &mut Decoder<'_>) -> Result<Timestamp, BadItem> {
     items.i64().map(Timestamp::from_millis)
 }
 
-fn read_bytes<const N: usize>(items: &mut Decoder<'_>) -> Result<[u8; N], BadItem> {
+pub(super) fn read_bytes<const N: usize>(items: &mut Decoder<'_>) -> Result<[u8; N], BadItem> {
     let at = items.position();
     let bytes = items.bytes()?;
     <[u8; N]>::try_from(bytes).map_err(|_| BadItem::message(format!("{} bytes, expected {N}", bytes.len())).at(at))
@@ -186,6 +211,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::connection::DisconnectReason;
+    use crate::fleet::{Quantity, Threshold, WindowKey};
+    use crate::meter::{ClientMeter, DimensionMeter, Meter, Presence, Sizes, Tally};
     use crate::report::{
         Connection, CustomValue, DeviceMetrics, EstablishedConnections, ListeningPort, ListeningPorts, NetworkStats,
         Report, Voided, arbitrary,
@@ -251,6 +279,54 @@ mod tests {
         }))
     }
 
+    fn full_meter() -> Record {
+        let mut total = Tally {
+            n_received: 3,
+            n_refused: 5,
+            ..Tally::default()
+        };
+        total.note_sent(26, [192, 0, 2, 1].into());
+        total.note_sent(3_000, [192, 0, 2, 1].into());
+        Record::Meter(Meter {
+            clients: vec![ClientMeter {
+                client_id: "Thing03".parse().unwrap(),
+                is_genuine: true,
+                certificate: CertificateId::from_bytes([0xbb; 32]),
+                n_refused_attempts: 1,
+                n_authorization_failures: 2,
+                total,
+                dimensions: vec![DimensionMeter {
+                    dimension: "Door".parse().unwrap(),
+                    inside: Tally::default(),
+                    outside: Tally::default(),
+                }],
+            }],
+        })
+    }
+
+    fn presence() -> Presence {
+        Presence {
+            client_id: "Thing03".parse().unwrap(),
+            is_genuine: false,
+            connection: 7,
+            certificate: CertificateId::from_bytes([0xbb; 32]),
+            address: [192, 0, 2, 1].into(),
+        }
+    }
+
+    fn threshold(value: Option<Quantity>) -> Record {
+        Record::Threshold(Threshold {
+            window: WindowKey {
+                profile: "p".parse().unwrap(),
+                behavior: "b".parse().unwrap(),
+                fingerprint: 9,
+                end: Timestamp::from_millis(300_000),
+            },
+            value,
+            n_devices: 3,
+        })
+    }
+
     /// These bytes are on people's disks. A change here is a new version, never an edit of the expected text.
     #[test]
     fn version_1_has_these_bytes() {
@@ -270,6 +346,31 @@ mod tests {
             (
                 Record::Member(member),
                 "01831b00000174876e807b0283675468696e673033f58165466c656574",
+            ),
+            (Record::SessionsEnded, "01821b00000174876e807b08"),
+            (
+                full_meter(),
+                "01831b00000174876e807b058187675468696e673033f55820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+                 bbbbbbbbbbbbbbbbbbbbbbbb0102848402190bd2181a190bb803058144c0000201818364446f6f72f6f6",
+            ),
+            (
+                Record::Connected(presence()),
+                "01831b00000174876e807b0685675468696e673033f4075820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+                 bbbbbbbbbbbbbbbbbbbbbbbb44c0000201",
+            ),
+            (
+                Record::Disconnected(presence(), DisconnectReason::ApiInitiated),
+                "01831b00000174876e807b078285675468696e673033f4075820bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\
+                 bbbbbbbbbbbbbbbbbbbbbbbbbb44c00002010a",
+            ),
+            (
+                threshold(Some(Quantity::Count(7))),
+                "01831b00000174876e807b098661706162091a000493e00703",
+            ),
+            (threshold(None), "01831b00000174876e807b098661706162091a000493e0f603"),
+            (
+                threshold(Some(Quantity::Number(1.5))),
+                "01831b00000174876e807b098661706162091a000493e0fb3ff800000000000003",
             ),
             (
                 full_report(),
@@ -309,9 +410,9 @@ mod tests {
                 "record ends 2 bytes before its bytes do",
             ),
             (
-                with(11, 9),
-                "record of version 1 cannot be read: decode error at position 10: record is of kind 9 with Some(3) \
-                 items, expected 0 to 4 with 3 items (3: with 2)",
+                with(11, 10),
+                "record of version 1 cannot be read: decode error at position 10: record is of kind 10 with Some(3) \
+                 items, expected 0 to 9 with 3 items (3 and 8: with 2)",
             ),
             (
                 with(12, 0x85),
@@ -358,6 +459,46 @@ mod tests {
         }
     }
 
+    prop_compose! {
+        fn tally()(
+            sizes in proptest::option::of((1u32.., any::<u64>(), any::<u32>(), any::<u32>())),
+            (n_received, n_refused) in any::<(u32, u32)>(),
+            addresses in proptest::collection::btree_set(any::<std::net::IpAddr>(), 0..3),
+        ) -> Tally {
+            let sent = sizes.map(|(n_messages, sum_bytes, min_bytes, max_bytes)| Sizes {
+                n_messages, sum_bytes, min_bytes, max_bytes,
+            });
+            Tally { sent, n_received, n_refused, addresses }
+        }
+    }
+
+    prop_compose! {
+        fn dimension()(dimension in "[a-z]{1,9}", inside in tally(), outside in tally()) -> DimensionMeter {
+            DimensionMeter { dimension: dimension.parse().unwrap(), inside, outside }
+        }
+    }
+
+    prop_compose! {
+        fn client()(
+            client_id in "\\PC{1,30}",
+            is_genuine: bool,
+            certificate: [u8; 32],
+            (n_refused_attempts, n_authorization_failures) in any::<(u32, u32)>(),
+            total in tally(),
+            dimensions in proptest::collection::vec(dimension(), 0..3),
+        ) -> ClientMeter {
+            ClientMeter {
+                client_id: client_id.parse().unwrap(),
+                is_genuine,
+                certificate: CertificateId::from_bytes(certificate),
+                n_refused_attempts,
+                n_authorization_failures,
+                total,
+                dimensions,
+            }
+        }
+    }
+
     fn record() -> impl Strategy<Value = Record> {
         let member = (
             "[a-zA-Z0-9:_-]{1,20}",
@@ -368,6 +509,15 @@ mod tests {
             report_record(),
             any::<u64>().prop_map(|revision| Record::Config { revision }),
             Just(Record::Tick),
+            Just(Record::SessionsEnded),
+            proptest::collection::vec(client(), 0..4).prop_map(|clients| Record::Meter(Meter { clients })),
+            Just(Record::Connected(presence())),
+            Just(Record::Disconnected(presence(), DisconnectReason::KeepAliveTimeout)),
+            proptest::option::of(prop_oneof![
+                any::<u64>().prop_map(Quantity::Count),
+                (-1e9..1e9).prop_map(Quantity::Number),
+            ])
+            .prop_map(threshold),
             any::<(i64, i64)>().prop_map(|(old, new)| Record::Clock {
                 old: Timestamp::from_millis(old),
                 new: Timestamp::from_millis(new),

@@ -177,7 +177,8 @@ fn read_custom(items: &mut Decoder<'_>) -> Result<CustomValue, BadItem> {
     }
 }
 
-fn write_address(pen: &mut Pen, address: IpAddr) -> Written {
+/// Writes an address: four or sixteen bytes.
+pub(crate) fn write_address(pen: &mut Pen, address: IpAddr) -> Written {
     match address {
         IpAddr::V4(address) => pen.bytes(&address.octets())?,
         IpAddr::V6(address) => pen.bytes(&address.octets())?,
@@ -185,7 +186,8 @@ fn write_address(pen: &mut Pen, address: IpAddr) -> Written {
     Ok(())
 }
 
-fn read_address(items: &mut Decoder<'_>) -> Result<IpAddr, BadItem> {
+/// Reads an address.
+pub(crate) fn read_address(items: &mut Decoder<'_>) -> Result<IpAddr, BadItem> {
     let at = items.position();
     let bytes = items.bytes()?;
     let v4 = || <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
@@ -194,14 +196,16 @@ fn read_address(items: &mut Decoder<'_>) -> Result<IpAddr, BadItem> {
         .ok_or_else(|| BadItem::message(format!("address has {} bytes, expected 4 or 16", bytes.len())).at(at))
 }
 
-fn write_option<T>(pen: &mut Pen, value: Option<T>, write: impl FnOnce(&mut Pen, T) -> Written) -> Written {
+/// Writes what `write` writes, or null.
+pub(crate) fn write_option<T>(pen: &mut Pen, value: Option<T>, write: impl FnOnce(&mut Pen, T) -> Written) -> Written {
     match value {
         Some(value) => write(pen, value),
         None => pen.null().map(drop),
     }
 }
 
-fn read_option<'b, T>(
+/// Reads what `read` reads, or null.
+pub(crate) fn read_option<'b, T>(
     items: &mut Decoder<'b>,
     read: impl FnOnce(&mut Decoder<'b>) -> Result<T, BadItem>,
 ) -> Result<Option<T>, BadItem> {

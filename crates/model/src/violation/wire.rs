@@ -87,6 +87,9 @@ pub(super) struct Notice {
     at: i64,
     verification: String,
     is_supported: bool,
+    // Absent where it was written before alarms could be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_eager: bool,
 }
 
 impl From<&ViolationNotice> for Notice {
@@ -101,6 +104,7 @@ impl From<&ViolationNotice> for Notice {
             at: notice.at.millis(),
             verification: notice.verification.as_str().to_owned(),
             is_supported: notice.is_supported,
+            is_eager: notice.is_eager,
         }
     }
 }
@@ -119,6 +123,7 @@ impl TryFrom<Notice> for ViolationNotice {
             at: Timestamp::from_millis(written.at),
             verification: written.verification.parse().map_err(bad)?,
             is_supported: written.is_supported,
+            is_eager: written.is_eager,
         })
     }
 }

@@ -141,7 +141,16 @@ pub(crate) fn change(thing: &str, started_at: i64, at: i64, kind: ChangeKind) ->
 
 pub(crate) fn raised(thing: &str, at: i64, is_supported: bool) -> ViolationChange {
     let value = MetricValue::Count(900);
-    change(thing, at, at, ChangeKind::Raised { value, is_supported })
+    change(
+        thing,
+        at,
+        at,
+        ChangeKind::Raised {
+            value,
+            is_supported,
+            is_eager: false,
+        },
+    )
 }
 
 pub(crate) fn supported(thing: &str, started_at: i64, at: i64) -> ViolationChange {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use picket_model::behavior::Behavior;
 use picket_model::name::ProfileName;
-use serde::Deserialize;
 
+use super::collected::Collected;
 use crate::sql::{Row, args};
 use crate::{StoreError, Tx, judging};
 
@@ -18,27 +18,6 @@ pub(crate) struct Uses {
     pub(crate) dimensions: BTreeSet<String>,
 }
 
-/// The part of a profile's extras that names something.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Retained {
-    additional_metrics_to_retain: Vec<String>,
-    additional_metrics_to_retain_v2: Vec<Metric>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Metric {
-    metric: String,
-    metric_dimension: Option<Dimension>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Dimension {
-    dimension_name: String,
-}
-
 impl Uses {
     /// Of a profile with these behaviors and extras.
     pub(crate) fn of(behaviors: &[Behavior], extras: &str) -> Result<Self, StoreError> {
@@ -49,13 +28,10 @@ impl Uses {
             uses.dimensions
                 .extend(dimension.map(|dimension| dimension.name.to_string()));
         }
-        let retained: Retained =
-            serde_json::from_str(extras).map_err(|err| StoreError::corrupt("metrics to retain", extras, err))?;
-        uses.metrics.extend(retained.additional_metrics_to_retain);
-        for metric in retained.additional_metrics_to_retain_v2 {
-            uses.metrics.insert(metric.metric);
+        for retained in Collected::of(extras)?.retained {
+            uses.metrics.insert(retained.metric.to_string());
             uses.dimensions
-                .extend(metric.metric_dimension.map(|dimension| dimension.dimension_name));
+                .extend(retained.dimension.map(|dimension| dimension.name.to_string()));
         }
         Ok(uses)
     }

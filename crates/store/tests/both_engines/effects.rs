@@ -44,6 +44,7 @@ pub(crate) fn raised(thing: &str, at: i64) -> ViolationChange {
     let kind = ChangeKind::Raised {
         value: MetricValue::Count(900),
         is_supported: false,
+        is_eager: false,
     };
     change(thing, at, at, kind)
 }
