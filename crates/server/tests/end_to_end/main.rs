@@ -14,6 +14,7 @@ mod data_plane;
 mod fleet;
 mod fleet_as_code;
 mod https;
+mod leaving;
 mod link;
 mod mitigation;
 mod operator;

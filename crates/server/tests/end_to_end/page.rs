@@ -15,8 +15,21 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Runs the page: after each block, its fact.
 pub(crate) fn run(page: &str, facts: &[Fact]) {
-    let blocks = blocks(page);
-    let mut shell = Shell::start();
+    run_in(Shell::start(), page, &[], facts);
+}
+
+/// The same in a shell whose home holds what the page's reader has, with these words replaced: the reader's addresses and keys.
+pub(crate) fn run_in(mut shell: Shell, page: &str, replaced: &[(&str, &str)], facts: &[Fact]) {
+    let mut blocks = blocks(page);
+    for (old, new) in replaced {
+        assert!(
+            blocks.iter().any(|block| block.contains(old)),
+            "{page} does not say {old}"
+        );
+        for block in &mut blocks {
+            *block = block.replace(old, new);
+        }
+    }
     assert_eq!(blocks.len(), facts.len(), "each block of {page} has its fact");
     for (block, (what, is_so)) in blocks.iter().zip(facts) {
         shell.run(block);
@@ -45,7 +58,7 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         built();
         let folder = tempfile::tempdir().unwrap();
         let path = format!(
@@ -99,7 +112,7 @@ impl Shell {
         std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
