@@ -27,8 +27,16 @@ pub async fn put(db: &Db, printed: &str) {
     let value = |of: &Value| written::<value_wire::MetricValue>(of).try_into().unwrap();
     let raised = events.iter().map(|event| {
         let value = value(&event["metricValue"]);
-        let is_supported = true;
-        change(event, "violationEventTime", ChangeKind::Raised { value, is_supported })
+        let (is_supported, is_eager) = (true, false);
+        change(
+            event,
+            "violationEventTime",
+            ChangeKind::Raised {
+                value,
+                is_supported,
+                is_eager,
+            },
+        )
     });
     let continued = active.iter().map(|violation| {
         let value = value(&violation["lastViolationValue"]);
