@@ -59,7 +59,10 @@ fn main() {
             let devices = first..n_devices.min(first + 250);
             let inputs: Vec<Input> = devices.map(|device| input(round, gap_secs, device, &report)).collect();
             let start = now();
-            n_changes += inputs.into_iter().map(|input| engine.apply(input).len()).sum::<usize>();
+            n_changes += inputs
+                .into_iter()
+                .map(|input| engine.apply(input).changes.len())
+                .sum::<usize>();
             judging += now().saturating_sub(start);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use picket_model::behavior::{Limit, NumericOperator, SetOperator, Test};
+use picket_model::fleet::Quantity;
 use picket_model::report::{Connection, ListeningPort};
 use picket_model::value::MetricValue;
 
@@ -44,7 +45,7 @@ pub(crate) enum Check {
 }
 
 impl Check {
-    /// The test made ready; `None` if it is of a kind that is not judged yet (percentiles, learned).
+    /// The test made ready; `None` if it has no limit of its own (percentiles, learned).
     pub(crate) fn of(test: &Test) -> Option<Self> {
         Some(match test {
             Test::Threshold { operator, limit } => Self::Threshold(*operator, *limit),
@@ -99,6 +100,15 @@ impl Check {
         )
     }
 
+    /// Of an upper bound on a count: the smallest count that is a breach.
+    pub(crate) fn first_breach(&self) -> Option<u64> {
+        match self {
+            Self::Threshold(NumericOperator::LessThan, Limit::Count(limit)) => Some(*limit),
+            Self::Threshold(NumericOperator::LessThanEquals, Limit::Count(limit)) => limit.checked_add(1),
+            _ => None,
+        }
+    }
+
     /// The elements of a list that breach, the first `n_max` of them in order; `None` for numbers.
     pub(crate) fn offending(&self, reading: Reading<'_>, n_max: usize) -> Option<MetricValue> {
         Some(match (self, reading) {
@@ -128,6 +138,23 @@ impl Check {
 }
 
 impl Reading<'_> {
+    /// A number.
+    pub(crate) fn of(value: Quantity) -> Self {
+        match value {
+            Quantity::Count(count) => Self::Count(count),
+            Quantity::Number(number) => Self::Number(number),
+        }
+    }
+
+    /// The number, if it is one.
+    pub(crate) fn quantity(self) -> Option<Quantity> {
+        match self {
+            Self::Count(count) => Some(Quantity::Count(count)),
+            Self::Number(number) => Some(Quantity::Number(number)),
+            _ => None,
+        }
+    }
+
     /// The value as a violation shows it: lists in full.
     pub(crate) fn to_value(self) -> MetricValue {
         match self {
@@ -153,6 +180,16 @@ impl Reading<'_> {
             Self::Numbers(numbers) => Some(numbers.len()),
             Self::Strings(strings) => Some(strings.len()),
         }
+    }
+}
+
+/// Whether a device's value is *not* normal beside the fleet's percentile.
+pub(crate) fn breaches_percentile(operator: NumericOperator, value: Quantity, percentile: Quantity) -> bool {
+    match (value, percentile) {
+        (Quantity::Count(value), Quantity::Count(percentile)) => !compares(operator, value, percentile),
+        (Quantity::Number(value), Quantity::Number(percentile)) => !compares(operator, value, percentile),
+        // All values of a window are of one kind.
+        (Quantity::Count(_), Quantity::Number(_)) | (Quantity::Number(_), Quantity::Count(_)) => false,
     }
 }
 

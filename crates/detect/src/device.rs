@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use picket_model::behavior::Behavior;
 use picket_model::name::{DeviceName, ProfileName};
+use picket_model::record::ReportRecord;
+use picket_model::report::Report;
 use picket_model::time::Timestamp;
 use picket_model::violation::{ChangeKind, ViolationChange, ViolationId};
 
+use crate::alarm::Alarm;
+use crate::conduct::{Conduct, Noticed};
 use crate::moment::Moment;
-use crate::rule::Rule;
+use crate::outcome::Outcome;
+use crate::presence::Presence;
+use crate::rule::{Pace, Rule};
 use crate::rulebook::{CohortId, Heir};
 use crate::slot::{Known, Occasion, Slot};
+use crate::source::{Amount, Source};
 
 /// How long a device may be silent before its violations are invalidated: two days. Source: AWS's documentation of
 /// Detect ("more than two days").
@@ -26,8 +33,14 @@ pub(crate) struct Device {
     pub(crate) cohort: CohortId,
     /// When it last reported, duplicates included; `None` for a registered thing that never did.
     pub(crate) last_seen: Option<Moment>,
-    /// Whether a genuine report ever came.
-    pub(crate) is_genuine_seen: bool,
+    /// When the last genuine report came.
+    pub(crate) genuine_seen: Option<Moment>,
+    /// How it reports, by genuine reports.
+    pub(crate) conduct: Conduct,
+    /// The same by all reports, once there are others.
+    pub(crate) conduct_all: Option<Box<Conduct>>,
+    /// Its connections, if it was ever a client.
+    pub(crate) presence: Option<Box<Presence>>,
     /// Its last genuine reports.
     pub(crate) genuine: Memory,
     /// Its last other reports; most devices have none.
@@ -119,7 +132,10 @@ impl Device {
             name,
             cohort,
             last_seen: None,
-            is_genuine_seen: false,
+            genuine_seen: None,
+            conduct: Conduct::default(),
+            conduct_all: None,
+            presence: None,
             genuine: Memory::default(),
             forged: None,
             slots: rules.iter().map(|rule| Slot::begun(rule, Known::default())).collect(),
@@ -140,7 +156,9 @@ impl Device {
         now: Moment,
     ) -> bool {
         self.last_seen = Some(now);
-        self.is_genuine_seen |= is_genuine;
+        if is_genuine {
+            self.genuine_seen = Some(now);
+        }
         let is_duplicate = self.genuine.holds(report_id, &payload_hash, now)
             || (!is_genuine
                 && self
@@ -159,6 +177,69 @@ impl Device {
         true
     }
 
+    /// Judges a report that is no duplicate; says how many datapoints that were.
+    pub(crate) fn take_report(
+        &mut self,
+        rules: &[Arc<Rule>],
+        (at, now): (Timestamp, Moment),
+        record: &ReportRecord,
+        outcome: &mut Outcome,
+    ) -> u64 {
+        let sender = (record.sender.is_attached, record.sender.certificate);
+        let noticed = self.notice(&record.report, sender.0);
+        // This report has just been seen; it ends the genuine silence only if it is genuine itself.
+        let ages = (Some(0), self.genuine_seen.map(|seen| now.since(seen).as_secs()));
+        let occasion = Occasion {
+            thing: &self.name,
+            at,
+            now,
+        };
+        let mut n_datapoints = 0;
+        for (slot, rule) in self.slots.iter_mut().zip(rules) {
+            let changes = &mut outcome.changes;
+            let is_datapoint = match (rule.pace, &rule.source) {
+                (_, Source::Broker(..)) => false,
+                (Pace::Age, _) => slot.age(rule, ages, false, occasion, changes),
+                (_, Source::Reporting(metric)) => {
+                    let (all, genuine) = noticed;
+                    let amount = |noticed: Noticed| Amount::Count(noticed.count(*metric));
+                    let amounts = (amount(all), genuine.map(amount));
+                    slot.measure(rule, amounts, Some(sender.1), occasion, changes)
+                }
+                (Pace::Aligned(_), source) => source.amount(&record.report).is_some_and(|amount| {
+                    let amounts = (amount, sender.0.then_some(amount));
+                    slot.measure(rule, amounts, Some(sender.1), occasion, changes)
+                }),
+                (Pace::AtReport | Pace::Sliding(_), source) => source
+                    .read(&record.report)
+                    .is_some_and(|reading| slot.take(rule, reading, sender, occasion, changes)),
+            };
+            n_datapoints += u64::from(is_datapoint);
+            if rule.export.is_some()
+                && let Some(reading) = rule.source.read(&record.report)
+            {
+                rule.export("", reading.to_value(), occasion, &mut outcome.exports);
+            }
+        }
+        n_datapoints
+    }
+
+    /// What is noticed of a report: beside all that came before, and, if it is genuine, beside the genuine ones.
+    fn notice(&mut self, report: &Report, is_genuine: bool) -> (Noticed, Option<Noticed>) {
+        if !is_genuine && self.conduct_all.is_none() {
+            self.conduct_all = Some(Box::new(self.conduct.clone()));
+        }
+        let genuine = is_genuine.then(|| self.conduct.note(report, true));
+        let all = match &mut self.conduct_all {
+            Some(conduct) => conduct.note(report, is_genuine),
+            None => genuine.unwrap_or_default(),
+        };
+        if is_genuine && self.conduct_all.as_deref() == Some(&self.conduct) {
+            self.conduct_all = None;
+        }
+        (all, genuine)
+    }
+
     /// Goes over to other rules. `heirs` says for each new rule what becomes of its slot; slots of the old rules that
     /// no rule inherits are invalidated.
     pub(crate) fn change_rules(
@@ -168,13 +249,14 @@ impl Device {
         (at, now): (Timestamp, Moment),
         changes: &mut Vec<ViolationChange>,
     ) {
-        let known = self.known(now);
+        let known: Vec<Known> = new.iter().map(|rule| self.known(rule, now)).collect();
         let mut inherited: Vec<Option<Slot>> = std::mem::take(&mut self.slots).into_iter().map(Some).collect();
         let mut take = |nth: usize| inherited.get_mut(nth).and_then(Option::take);
         self.slots = heirs
             .iter()
             .zip(new)
-            .map(|(heir, rule)| match *heir {
+            .zip(known)
+            .map(|((heir, rule), known)| match *heir {
                 Heir::Unchanged(nth) => take(nth).unwrap_or_else(|| Slot::begun(rule, known)),
                 Heir::Edited(nth) => {
                     take(nth).map_or_else(|| Slot::begun(rule, known), |slot| slot.restarted(rule, known))
@@ -204,14 +286,18 @@ impl Device {
         (at, now): (Timestamp, Moment),
         changes: &mut Vec<ViolationChange>,
     ) {
-        let known = self.known(now);
-        let deadline = silence_deadline(self.last_seen.unwrap_or(now));
+        let known: Vec<Known> = rules.iter().map(|rule| self.known(rule, now)).collect();
+        let deadlines: Vec<Moment> = rules
+            .iter()
+            .map(|rule| self.data_deadline(rule).unwrap_or_else(|| silence_deadline(now)))
+            .collect();
         let occasion = Occasion {
             thing: &self.name,
             at,
             now,
         };
-        for (slot, rule) in self.slots.iter_mut().zip(rules) {
+        let each = self.slots.iter_mut().zip(rules).zip(known).zip(deadlines);
+        for (((slot, rule), known), deadline) in each {
             match slot.open() {
                 Some(open) if lives_on(rule) && self.former.len() < Self::FORMER_MAX => self.former.push(Former {
                     id: open.id,
@@ -230,35 +316,136 @@ impl Device {
     /// unregistering over and over, and are invalidated at once.
     const FORMER_MAX: usize = 64;
 
-    /// Since when reports of this device are known to a rule that begins to apply now.
-    fn known(&self, now: Moment) -> Known {
+    /// Since when this device is known to a rule that begins to apply now.
+    pub(crate) fn known(&self, rule: &Rule, now: Moment) -> Known {
+        let (all, genuine) = match rule.source {
+            Source::Broker(..) => {
+                let presence = self.presence.as_deref();
+                (
+                    presence.is_some(),
+                    presence.is_some_and(|presence| presence.genuine.is_some()),
+                )
+            }
+            Source::Device(_) | Source::Custom(..) | Source::Reporting(_) => {
+                (self.last_seen.is_some(), self.genuine_seen.is_some())
+            }
+        };
         Known {
-            all: self.last_seen.map(|_| now),
-            genuine: self.is_genuine_seen.then_some(now),
+            all: all.then_some(now),
+            genuine: genuine.then_some(now),
         }
     }
 
-    /// When the next violation falls to silence.
-    pub(crate) fn deadline(&self) -> Option<Moment> {
-        let is_open = self.slots.iter().any(|slot| slot.open().is_some());
-        let own = self.last_seen.filter(|_| is_open).map(silence_deadline);
-        self.former.iter().map(|former| former.deadline).chain(own).min()
+    /// When the device will have been silent for too long to be still in alarm about this; `None`: never, as things are.
+    fn data_deadline(&self, rule: &Rule) -> Option<Moment> {
+        match rule.source {
+            // Silence itself is what these tell.
+            _ if rule.source.is_age() => None,
+            Source::Broker(..) => {
+                let presence = self.presence.as_deref()?;
+                let is_away = presence.all.connection.is_none();
+                is_away.then(|| silence_deadline(presence.active_at))
+            }
+            Source::Device(_) | Source::Custom(..) | Source::Reporting(_) => self.last_seen.map(silence_deadline),
+        }
     }
 
-    /// Invalidates what has been silent for too long.
-    pub(crate) fn invalidate_silent(
+    /// The age that the rule is about, in seconds: by any sign of the device, and by genuine ones.
+    pub(crate) fn age_secs(&self, rule: &Rule, now: Moment) -> (Option<u64>, Option<u64>) {
+        match rule.source {
+            Source::Broker(..) => {
+                let Some(presence) = &self.presence else {
+                    return (None, None);
+                };
+                let genuine = presence.genuine.as_ref();
+                (
+                    presence.all.away_secs(now),
+                    genuine.and_then(|link| link.away_secs(now)),
+                )
+            }
+            _ => {
+                let since = |seen: Option<Moment>| seen.map(|seen| now.since(seen).as_secs());
+                (since(self.last_seen), since(self.genuine_seen))
+            }
+        }
+    }
+
+    /// When the age that the rule is about will first be more than is normal, if it is not already; `None` also while
+    /// it does not grow.
+    fn age_deadline(&self, slot: &Slot, rule: &Rule) -> Option<Moment> {
+        let limit = rule.check().filter(|_| rule.breaks_early())?.first_breach()?;
+        let begun = match rule.source {
+            Source::Broker(..) => {
+                let presence = self.presence.as_deref()?;
+                let links = [Some(&presence.all), presence.genuine.as_ref()];
+                links.map(|link| {
+                    link.filter(|link| link.connection.is_none())
+                        .and_then(|link| link.left_at)
+                })
+            }
+            _ => [self.last_seen, self.genuine_seen],
+        };
+        let judges = [&slot.all, slot.genuine()];
+        let due = judges.into_iter().zip(begun).filter_map(|(judge, begun)| {
+            let is_calm = judge.alarm == Alarm::QUIET;
+            begun
+                .filter(|_| is_calm)
+                .map(|begun| begun.plus(Duration::from_secs(limit)))
+        });
+        due.min()
+    }
+
+    /// When something is next due: an age that is too high, a violation that falls to silence.
+    pub(crate) fn deadline(&self, rules: &[Arc<Rule>]) -> Option<Moment> {
+        let mut deadline = self.former.iter().map(|former| former.deadline).min();
+        for (slot, rule) in self.slots.iter().zip(rules) {
+            let silent = slot.open().and_then(|_| self.data_deadline(rule));
+            let aged = if rule.pace == Pace::Age {
+                self.age_deadline(slot, rule)
+            } else {
+                None
+            };
+            deadline = [deadline, silent, aged].into_iter().flatten().min();
+        }
+        deadline
+    }
+
+    /// Does what is due.
+    pub(crate) fn meet_deadlines(
         &mut self,
         rules: &[Arc<Rule>],
         (at, now): (Timestamp, Moment),
         changes: &mut Vec<ViolationChange>,
-    ) {
+    ) -> u64 {
         self.end_former((at, now), changes, |former| former.deadline <= now);
-        if self
-            .last_seen
-            .is_some_and(|last_seen| silence_deadline(last_seen) <= now)
-        {
-            self.invalidate_open(rules, (at, now), changes);
+        let due: Vec<(usize, bool)> = self
+            .slots
+            .iter()
+            .zip(rules)
+            .enumerate()
+            .filter_map(|(nth, (slot, rule))| {
+                let is_silent = || slot.open().is_some() && self.data_deadline(rule).is_some_and(|due| due <= now);
+                let is_aged = || rule.pace == Pace::Age && self.age_deadline(slot, rule).is_some_and(|due| due <= now);
+                (is_silent() || is_aged()).then(|| (nth, is_silent()))
+            })
+            .collect();
+        let mut n_datapoints = 0;
+        for (nth, is_silent) in due {
+            let Some(rule) = rules.get(nth) else { continue };
+            let ages = self.age_secs(rule, now);
+            let Some(slot) = self.slots.get_mut(nth) else { continue };
+            let occasion = Occasion {
+                thing: &self.name,
+                at,
+                now,
+            };
+            if is_silent {
+                slot.invalidate(rule, occasion, changes);
+            } else {
+                n_datapoints += u64::from(slot.age(rule, ages, true, occasion, changes));
+            }
         }
+        n_datapoints
     }
 
     /// Invalidates every open violation of the present identity.

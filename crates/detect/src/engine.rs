@@ -12,8 +12,8 @@ use picket_model::violation::ViolationChange;
 use crate::device::Device;
 use crate::fleet::{DeviceKey, Fleet};
 use crate::moment::{EngineClock, Moment};
+use crate::outcome::Outcome;
 use crate::rulebook::{Membership, Rulebook, Succession};
-use crate::slot::Occasion;
 
 /// Judges the devices of one partition of the report log.
 ///
@@ -27,7 +27,11 @@ pub struct Engine {
     /// When to look after the deadlines of which device: never later than its next one, perhaps earlier.
     pub(crate) wakes: BTreeSet<(Moment, DeviceKey)>,
     pub(crate) n_strangers_max: usize,
-    counters: Counters,
+    /// The next end of aligned windows; `None` before the first record.
+    pub(crate) next_end: Option<Timestamp>,
+    /// Windows that began before are not whole: the server was not there, or its clock was set.
+    pub(crate) whole_since: Moment,
+    pub(crate) counters: Counters,
 }
 
 /// What an engine has done since it was made or restored. Not part of its state.
@@ -72,43 +76,49 @@ impl Engine {
             fleet: Fleet::default(),
             wakes: BTreeSet::new(),
             n_strangers_max: n_unregistered_max.max(1),
+            next_end: None,
+            whole_since: Moment::default(),
             counters: Counters::default(),
         }
     }
 
-    /// Takes one record, which must be the next one of the partition. Returns what changed, in an order that depends
+    /// Takes one record, which must be the next one of the partition. Returns what comes of it, in an order that depends
     /// on the records alone.
-    pub fn apply(&mut self, input: Input) -> Vec<ViolationChange> {
+    pub fn apply(&mut self, input: Input) -> Outcome {
         let at = input.stamped.at;
-        let mut changes = Vec::new();
+        let mut outcome = Outcome::default();
         if let Record::Clock { old, new } = input.stamped.record {
             self.clock.set(old, new);
-            return changes;
+            self.restart_windows(new);
+            return outcome;
         }
         let now = self.clock.advance(at);
         // Time passes with every record, not only with ticks: a tick is for when there is no other.
-        self.meet_deadlines(at, now, &mut changes);
+        self.close_windows(at, now, &mut outcome);
+        self.meet_deadlines(at, now, &mut outcome.changes);
         match input.stamped.record {
-            Record::Report(record) => self.report((at, now), *record, &mut changes),
+            Record::Report(record) => self.report((at, now), *record, &mut outcome),
             Record::Config { revision } => {
                 let config = input.config.filter(|config| config.revision == revision);
-                self.configure((at, now), config, &mut changes);
+                self.configure((at, now), config, &mut outcome.changes);
             }
-            Record::Member(member) => self.enrol((at, now), member, &mut changes),
+            Record::Member(member) => self.enrol((at, now), member, &mut outcome.changes),
+            Record::Meter(meter) => self.meter((at, now), &meter, &mut outcome),
+            Record::Connected(presence) => self.arrive((at, now), &presence, &mut outcome),
+            Record::Disconnected(presence, _) => self.leave((at, now), &presence, &mut outcome),
+            Record::SessionsEnded => self.end_sessions(now),
+            Record::Threshold(threshold) => self.compare(now, threshold, &mut outcome),
             Record::Tick | Record::Clock { .. } => {}
-            Record::Meter(_)
-            | Record::Connected(_)
-            | Record::Disconnected(..)
-            | Record::SessionsEnded
-            | Record::Threshold(_) => {}
         }
-        changes
+        outcome
     }
 
     /// When the engine next wants to be told the time, by any record stamped then or later. `None`: not before another
     /// report. At that time perhaps nothing is due after all.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.wakes.first().map(|&(moment, _)| self.clock.timestamp(moment))
+        let wake = self.wakes.first().map(|&(moment, _)| self.clock.timestamp(moment));
+        let end = self.next_end.filter(|_| self.rulebook.is_timed());
+        [wake, end].into_iter().flatten().min()
     }
 
     /// The judging revision in force; 0 before the first.
@@ -131,10 +141,10 @@ impl Engine {
         self.fleet.n_strangers()
     }
 
-    fn report(&mut self, (at, now): (Timestamp, Moment), record: ReportRecord, changes: &mut Vec<ViolationChange>) {
+    fn report(&mut self, (at, now): (Timestamp, Moment), record: ReportRecord, outcome: &mut Outcome) {
         let key = match self.fleet.find(&record.thing) {
             Some(key) => key,
-            None => self.admit(record.thing, Membership::default()),
+            None => self.admit(record.thing.clone(), Membership::default()),
         };
         if self.fleet.is_stranger(key) {
             self.fleet.estrange(key);
@@ -149,22 +159,12 @@ impl Engine {
             return;
         }
         self.counters.n_reports += 1;
-        let occasion = Occasion {
-            thing: &device.name,
-            at,
-            now,
-        };
         let rules = self.rulebook.rules(device.cohort);
-        for (slot, rule) in device.slots.iter_mut().zip(rules.iter()) {
-            if let Some(reading) = rule.read(&record.report) {
-                let is_datapoint = slot.take(rule, reading, is_genuine, occasion, changes);
-                self.counters.n_datapoints += u64::from(is_datapoint);
-            }
-        }
-        if !changes.is_empty() {
+        self.counters.n_datapoints += device.take_report(rules, (at, now), &record, outcome);
+        if !outcome.changes.is_empty() || self.rulebook.is_timed() {
             self.schedule(key);
         }
-        self.drop_surplus((at, now), changes);
+        self.drop_surplus((at, now), &mut outcome.changes);
     }
 
     /// Puts another configuration in force.
@@ -178,7 +178,7 @@ impl Engine {
             self.counters.n_stale_configs += 1;
             return;
         };
-        let successions = self.rulebook.adopt(config);
+        let successions = self.rulebook.adopt(config, now);
         let n_before = changes.len();
         for key in self.fleet.keys().collect::<Vec<_>>() {
             let Some(device) = self.fleet.device_mut(key) else {
@@ -204,6 +204,12 @@ impl Engine {
         // The places of devices mean nothing, so the order is made anew; within a device it stays.
         if let Some(fresh) = changes.get_mut(n_before..) {
             fresh.sort_by(|a, b| a.thing.cmp(&b.thing));
+        }
+        if self.rulebook.is_timed() {
+            // A new rule may be about an age that grows already.
+            for key in self.fleet.keys().collect::<Vec<_>>() {
+                self.schedule(key);
+            }
         }
     }
 
@@ -242,7 +248,8 @@ impl Engine {
         let succession = Succession::between(&old, self.rulebook.rules(device.cohort));
         let rules = (&*succession.old, &*succession.new);
         device.change_rules(rules, &succession.heirs, (at, now), changes);
-        let is_forgotten = !is_registered && device.last_seen.is_none() && device.former.is_empty();
+        let is_unknown = device.last_seen.is_none() && device.presence.is_none();
+        let is_forgotten = !is_registered && is_unknown && device.former.is_empty();
         if is_forgotten {
             self.forget(key);
         } else if is_registered {
@@ -277,7 +284,7 @@ impl Engine {
 
     /// Drops the unregistered devices that are too many, least recently seen first. Nobody judges them any more, so
     /// their violations are invalidated.
-    fn drop_surplus(&mut self, (at, now): (Timestamp, Moment), changes: &mut Vec<ViolationChange>) {
+    pub(crate) fn drop_surplus(&mut self, (at, now): (Timestamp, Moment), changes: &mut Vec<ViolationChange>) {
         while self.n_strangers_max < self.fleet.n_strangers() {
             let Some(key) = self.fleet.oldest_stranger() else {
                 return;
@@ -298,7 +305,9 @@ impl Engine {
         let Some(device) = self.fleet.device_mut(key) else {
             return;
         };
-        let Some(deadline) = device.deadline() else { return };
+        let Some(deadline) = device.deadline(self.rulebook.rules(device.cohort)) else {
+            return;
+        };
         match device.wake {
             // Deadlines mostly move away: a wake that comes too early looks again, and costs nothing until then.
             Some(wake) if wake <= deadline => {}
@@ -314,13 +323,19 @@ impl Engine {
 
     fn meet_deadlines(&mut self, at: Timestamp, now: Moment, changes: &mut Vec<ViolationChange>) {
         let n_before = changes.len();
+        // Each device once: at the end of representable time a deadline may stay due.
+        let mut due = Vec::new();
         while let Some((wake, key)) = self.wakes.first().copied().filter(|(wake, _)| *wake <= now) {
             self.wakes.remove(&(wake, key));
+            due.push(key);
+        }
+        for key in due {
             let Some(device) = self.fleet.device_mut(key) else {
                 continue;
             };
             device.wake = None;
-            device.invalidate_silent(self.rulebook.rules(device.cohort), (at, now), changes);
+            let rules = self.rulebook.rules(device.cohort);
+            self.counters.n_datapoints += device.meet_deadlines(rules, (at, now), changes);
             self.schedule(key);
         }
         if let Some(fresh) = changes.get_mut(n_before..) {

@@ -1,9 +1,11 @@
 //! Why an alarm is as it is, in figures.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use picket_model::behavior::Behavior;
-use picket_model::name::{BehaviorName, DeviceName, ProfileName};
+use picket_model::fleet::Threshold;
+use picket_model::name::{BehaviorName, CertificateId, DeviceName, ProfileName};
 use picket_model::time::Timestamp;
 use picket_model::value::MetricValue;
 use picket_model::violation::ViolationId;
@@ -12,7 +14,7 @@ use crate::alarm::Alarm;
 use crate::breach::{Check, Reading};
 use crate::engine::Engine;
 use crate::moment::EngineClock;
-use crate::rule::Rule;
+use crate::rule::{Pace, Rule};
 use crate::slot::Slot;
 use crate::window::Window;
 
@@ -36,8 +38,14 @@ pub struct Explanation {
     pub latest: Option<Datapoint>,
     /// The breaches in a row that led to the alarm, or may yet, oldest first.
     pub breaches: Vec<Breach>,
+    /// Of a list in alarm: the elements that are not normal, the first 8, and since when.
+    pub offenders: Vec<Offender>,
     /// For volumes: what the newest datapoint is the sum of.
     pub window: Option<WindowContents>,
+    /// For what is judged in windows aligned to the clock: the one that runs.
+    pub running: Option<RunningWindow>,
+    /// For percentiles: the fleet's newest.
+    pub percentile: Option<Percentile>,
     /// What would clear the alarm; `None` if there is none.
     pub clearing: Option<Clearing>,
 }
@@ -60,6 +68,8 @@ pub enum State {
         raised_at: Timestamp,
         /// Whether genuine reports support it by themselves.
         is_supported: bool,
+        /// Whether it was raised before the end of its window.
+        is_eager: bool,
     },
 }
 
@@ -100,9 +110,38 @@ pub struct Breach {
     #[n(2)]
     #[cbor(with = "crate::snapshot::optional_elements")]
     pub offending: Option<MetricValue>,
-    /// Whether the report came over a certificate attached to the thing.
+    /// Whether what the device may say for itself was a breach: its own reports, its own connections.
     #[n(3)]
     pub is_genuine: bool,
+    /// The certificate behind it: evidence, not identity.
+    #[n(4)]
+    #[cbor(with = "crate::snapshot::optional_certificate")]
+    pub certificate: Option<CertificateId>,
+}
+
+/// An element of a list that is not normal.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct Offender {
+    /// The port, address, number or text; a text is cut at 64 characters.
+    #[n(0)]
+    pub element: String,
+    /// Since when it was in every list that was not normal.
+    #[n(1)]
+    #[cbor(with = "crate::snapshot::timestamp")]
+    pub since: Timestamp,
+}
+
+impl Offender {
+    /// The elements as texts.
+    pub(crate) fn names(elements: &MetricValue) -> Vec<String> {
+        match elements {
+            MetricValue::Ports(ports) => ports.iter().map(ToString::to_string).collect(),
+            MetricValue::Addresses(addresses) => addresses.iter().map(ToString::to_string).collect(),
+            MetricValue::Numbers(numbers) => numbers.iter().map(ToString::to_string).collect(),
+            MetricValue::Strings(strings) => strings.clone(),
+            MetricValue::Count(_) | MetricValue::Number(_) => Vec::new(),
+        }
+    }
 }
 
 /// What a window holds.
@@ -127,6 +166,30 @@ pub struct WindowEntry {
     pub amount: u64,
 }
 
+/// A window that runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunningWindow {
+    /// When it began.
+    pub from: Timestamp,
+    /// When it ends, and so when its datapoint comes.
+    pub to: Timestamp,
+    /// What it holds so far; `None` if nothing.
+    pub value: Option<Measured>,
+    /// Whether it had its datapoint already: it broke its bound for good.
+    pub is_told: bool,
+}
+
+/// The fleet's percentile in a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percentile {
+    /// The end of the window.
+    pub at: Timestamp,
+    /// The value; `None` if there was none: fewer than two devices, or values below zero.
+    pub value: Option<Measured>,
+    /// How many devices had a value.
+    pub n_devices: u64,
+}
+
 /// What would clear an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clearing {
@@ -137,6 +200,8 @@ pub struct Clearing {
     /// For a volume above its limit: at a report then, the window will have emptied enough, if no report until then
     /// adds to it. Without a report nothing clears.
     pub window_empties_at: Option<Timestamp>,
+    /// When the next datapoint comes by itself; `None` where only a report brings one.
+    pub next_datapoint_at: Option<Timestamp>,
 }
 
 impl Measured {
@@ -153,8 +218,13 @@ impl Breach {
     const ELEMENTS_MAX: usize = 8;
     const TEXT_CHARS_MAX: usize = 64;
 
-    pub(crate) fn of(check: &Check, reading: Reading<'_>, at: Timestamp, is_genuine: bool) -> Self {
-        let mut offending = check.offending(reading, Self::ELEMENTS_MAX);
+    pub(crate) fn of(
+        check: Option<&Check>,
+        reading: Reading<'_>,
+        at: Timestamp,
+        (is_genuine, certificate): (bool, Option<CertificateId>),
+    ) -> Self {
+        let mut offending = check.and_then(|check| check.offending(reading, Self::ELEMENTS_MAX));
         if let Some(MetricValue::Strings(strings)) = &mut offending {
             for string in strings {
                 *string = string.chars().take(Self::TEXT_CHARS_MAX).collect();
@@ -165,6 +235,7 @@ impl Breach {
             value: Measured::of(reading),
             offending,
             is_genuine,
+            certificate,
         }
     }
 }
@@ -189,10 +260,61 @@ impl Engine {
             state: state(slot, rule),
             latest: slot.latest.map(|(at, value)| Datapoint { at, value }),
             breaches: slot.run.as_ref().map(|run| run.breaches.clone()).unwrap_or_default(),
-            window: slot.all.window.as_ref().map(|window| contents(window, &self.clock)),
-            clearing: slot.open().map(|_| clearing(slot, rule, &self.clock)),
+            offenders: slot.run.as_ref().map(|run| run.offenders.clone()).unwrap_or_default(),
+            window: slot.all.sliding().map(|window| contents(window, &self.clock)),
+            running: self.running(slot, rule),
+            percentile: self.rulebook.threshold(profile, behavior).map(percentile),
+            clearing: slot.open().map(|_| self.clearing(slot, rule)),
         })
     }
+
+    fn running(&self, slot: &Slot, rule: &Rule) -> Option<RunningWindow> {
+        let Pace::Aligned(duration) = rule.pace else {
+            return None;
+        };
+        let to = end_of(self.next_end?, duration);
+        let bucket = slot.all.bucket();
+        Some(RunningWindow {
+            from: to.minus(duration),
+            to,
+            value: bucket.map(|bucket| Measured::of(bucket.reading(rule))),
+            is_told: bucket.is_some_and(|bucket| bucket.is_told),
+        })
+    }
+
+    fn clearing(&self, slot: &Slot, rule: &Rule) -> Clearing {
+        let missing = |alarm| match alarm {
+            Alarm::Raised { n_normal } => rule.patience.to_clear.saturating_sub(n_normal),
+            Alarm::Quiet { .. } => 0,
+        };
+        let genuine = slot.genuine();
+        let empties_at = slot.all.sliding().and_then(|window| empties_at(window, rule));
+        Clearing {
+            n_normal: missing(slot.all.alarm).max(missing(genuine.alarm)).max(1),
+            is_by_genuine_only: genuine.alarm.is_raised(),
+            window_empties_at: empties_at.map(|moment| self.clock.timestamp(moment)),
+            next_datapoint_at: match rule.pace {
+                Pace::Aligned(_) => self.running(slot, rule).map(|running| running.to),
+                Pace::Age => self.next_end,
+                Pace::AtReport | Pace::Sliding(_) => None,
+            },
+        }
+    }
+}
+
+fn percentile(threshold: &Threshold) -> Percentile {
+    Percentile {
+        at: threshold.window.end,
+        value: threshold.value.map(|value| Measured::of(Reading::of(value))),
+        n_devices: threshold.n_devices,
+    }
+}
+
+/// The end of the window of that length in which the five-minute window ends that runs.
+fn end_of(next_end: Timestamp, duration: Duration) -> Timestamp {
+    let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let n_windows = next_end.millis().saturating_add(millis - 1).div_euclid(millis);
+    Timestamp::from_millis(n_windows.saturating_mul(millis))
 }
 
 fn state(slot: &Slot, rule: &Rule) -> State {
@@ -201,6 +323,7 @@ fn state(slot: &Slot, rule: &Rule) -> State {
             violation: open.id,
             raised_at: open.raised_at,
             is_supported: open.is_supported,
+            is_eager: open.is_eager,
         },
         (None, Alarm::Quiet { n_breaches }) => State::Quiet {
             n_breaches,
@@ -227,33 +350,16 @@ fn contents(window: &Window, clock: &EngineClock) -> WindowContents {
     }
 }
 
-fn clearing(slot: &Slot, rule: &Rule, clock: &EngineClock) -> Clearing {
-    let missing = |alarm| match alarm {
-        Alarm::Raised { n_normal } => rule.patience.to_clear.saturating_sub(n_normal),
-        Alarm::Quiet { .. } => 0,
-    };
-    let genuine = slot.genuine();
-    Clearing {
-        n_normal: missing(slot.all.alarm).max(missing(genuine.alarm)).max(1),
-        is_by_genuine_only: genuine.alarm.is_raised(),
-        window_empties_at: slot
-            .all
-            .window
-            .as_ref()
-            .and_then(|window| empties_at(window, rule))
-            .map(|moment| clock.timestamp(moment)),
-    }
-}
-
 /// When enough entries will have left the window for the rest to be normal; `None` if the sum is too small rather than
 /// too large, or normal already.
 fn empties_at(window: &Window, rule: &Rule) -> Option<crate::moment::Moment> {
-    let duration = rule.window.filter(|_| !rule.check.is_lower_bound())?;
+    let check = rule.check()?;
+    let duration = rule.sliding().filter(|_| !check.is_lower_bound())?;
     let rest = |n_left: usize| {
         let rest = window.entries.iter().skip(n_left);
         rest.fold(0, |sum: u64, entry| sum.saturating_add(entry.amount))
     };
-    let is_breach = |n_left: usize| rule.check.is_breach(Reading::Count(rest(n_left)));
+    let is_breach = |n_left: usize| check.is_breach(Reading::Count(rest(n_left)));
     let n_left = (0..=window.entries.len()).find(|&n_left| !is_breach(n_left))?;
     let last_to_leave = window.entries.get(n_left.checked_sub(1)?)?;
     Some(last_to_leave.last.plus(Window::reach(duration)))

@@ -50,10 +50,15 @@ pub(crate) struct EngineClock {
 impl EngineClock {
     /// The moment of a record stamped `at`. Never earlier than the moment of the record before it.
     pub(crate) fn advance(&mut self, at: Timestamp) -> Moment {
-        let moment = Moment(at.millis().saturating_sub(self.offset_millis));
+        let moment = self.moment(at);
         let now = self.now.map_or(moment, |now| now.max(moment));
         self.now = Some(now);
         now
+    }
+
+    /// The moment at which the server's clock shows this, as it is set now.
+    pub(crate) fn moment(&self, at: Timestamp) -> Moment {
+        Moment(at.millis().saturating_sub(self.offset_millis))
     }
 
     /// The server's clock said, or would have said, `old`, and says `new` from here on.

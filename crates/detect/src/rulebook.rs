@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use picket_model::behavior::Behavior;
+use picket_model::fleet::Threshold;
 use picket_model::name::{BehaviorName, ProfileName, ThingGroupName};
 use picket_model::profile::{JudgingConfig, Target};
 
-use crate::rule::Rule;
+use crate::moment::Moment;
+use crate::rule::{Basis, Rule};
 
 /// All that decides which profiles apply to a device: devices that are alike in it form a *cohort*.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +33,12 @@ pub(crate) struct Rulebook {
     config: Arc<JudgingConfig>,
     /// The judged rules of each profile, sorted by its name, with its targets.
     profiles: BTreeMap<ProfileName, (Vec<Target>, Vec<Arc<Rule>>)>,
+    /// Rules that judge by percentile and have targets, and since when they do.
+    pub(crate) statistical: BTreeMap<(ProfileName, BehaviorName), (Arc<Rule>, Moment)>,
+    /// The newest percentile of each of them.
+    pub(crate) thresholds: BTreeMap<(ProfileName, BehaviorName), Threshold>,
+    /// Whether time alone brings datapoints.
+    is_timed: bool,
     cohorts: Vec<Cohort>,
     places: BTreeMap<Membership, CohortId>,
     vacant: Vec<CohortId>,
@@ -73,14 +81,21 @@ impl Rulebook {
 
     /// Puts another configuration in force. Returns how each cohort whose judging changes goes over; the others'
     /// devices need not be touched.
-    pub(crate) fn adopt(&mut self, config: Arc<JudgingConfig>) -> BTreeMap<CohortId, Succession> {
+    pub(crate) fn adopt(&mut self, config: Arc<JudgingConfig>, now: Moment) -> BTreeMap<CohortId, Succession> {
         self.profiles = config
             .profiles
             .iter()
             .map(|profile| {
-                let ready = |behavior| Rule::of(&profile.name, behavior, &config);
+                let judged = profile
+                    .behaviors
+                    .iter()
+                    .filter_map(|behavior| Rule::of(profile, behavior, &config));
+                let retained = profile
+                    .retained
+                    .iter()
+                    .filter_map(|retained| Rule::of_retained(profile, retained, &config));
                 let mut rules: Vec<Arc<Rule>> = Vec::new();
-                for rule in profile.behaviors.iter().filter_map(ready) {
+                for rule in judged.chain(retained) {
                     // A violation is identified by the behavior's name: of two of one name the first is judged.
                     if rules.iter().all(|one| one.behavior.name != rule.behavior.name) {
                         rules.push(Arc::new(rule));
@@ -90,6 +105,7 @@ impl Rulebook {
             })
             .collect();
         self.config = config;
+        self.survey(now);
         let mut successions = BTreeMap::new();
         for (place, cohort) in self.cohorts.iter_mut().enumerate() {
             let new = rules_for(&self.profiles, &cohort.membership);
@@ -100,6 +116,53 @@ impl Rulebook {
             }
         }
         successions
+    }
+
+    /// Looks over the rules that have targets.
+    fn survey(&mut self, now: Moment) {
+        let before = std::mem::take(&mut self.statistical);
+        self.is_timed = false;
+        for (targets, rules) in self.profiles.values() {
+            for rule in rules.iter().filter(|_| !targets.is_empty()) {
+                self.is_timed |= rule.is_timed();
+                if !matches!(rule.basis, Basis::Fleet(..)) {
+                    continue;
+                }
+                let key = (rule.profile.clone(), rule.behavior.name.clone());
+                let old = before.get(&key).filter(|(old, _)| old.fingerprint == rule.fingerprint);
+                let since = old.map_or(now, |(_, since)| *since);
+                self.statistical.insert(key, (Arc::clone(rule), since));
+            }
+        }
+        let statistical = &self.statistical;
+        self.thresholds.retain(|key, threshold| {
+            let rule = statistical.get(key);
+            rule.is_some_and(|(rule, _)| rule.fingerprint == threshold.window.fingerprint)
+        });
+    }
+
+    /// Rules that judge by percentile and have targets, and since when they do.
+    pub(crate) fn statistical(&self) -> impl Iterator<Item = (&Arc<Rule>, Moment)> {
+        self.statistical.values().map(|(rule, since)| (rule, *since))
+    }
+
+    /// Remembers a percentile, for explanations.
+    pub(crate) fn note_threshold(&mut self, threshold: Threshold) {
+        let key = (threshold.window.profile.clone(), threshold.window.behavior.clone());
+        let is_its = |(rule, _): &&(Arc<Rule>, Moment)| rule.fingerprint == threshold.window.fingerprint;
+        if self.statistical.get(&key).filter(is_its).is_some() {
+            self.thresholds.insert(key, threshold);
+        }
+    }
+
+    /// The newest percentile of a rule.
+    pub(crate) fn threshold(&self, profile: &ProfileName, behavior: &BehaviorName) -> Option<&Threshold> {
+        self.thresholds.get(&(profile.clone(), behavior.clone()))
+    }
+
+    /// Whether time alone brings datapoints.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.is_timed
     }
 
     /// Counts one device more into the cohort of this membership, which begins to exist if need be.

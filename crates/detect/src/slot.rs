@@ -13,31 +13,36 @@
 //! they cannot clear a supported violation, nor thin out a run of genuine breaches; and that they can keep a violation
 //! open by breaching themselves.
 //!
-//! As long as a device sends genuine reports only, both judges are the same, and only one is kept.
+//! As long as a device sends genuine reports only, both judges are the same, and only one is kept. What the broker measures
+//! of a client is genuine if the client may speak for the device.
+
+mod aligned;
 
 use std::sync::Arc;
 
-use picket_model::name::DeviceName;
+use picket_model::name::{CertificateId, DeviceName};
 use picket_model::time::Timestamp;
 use picket_model::violation::{ChangeKind, ViolationChange, ViolationId};
 
 use crate::alarm::Alarm;
 use crate::breach::Reading;
-use crate::explain::{Breach, Measured};
+use crate::explain::{Breach, Measured, Offender};
+use crate::judge::{Judge, Verdict};
 use crate::moment::Moment;
-use crate::rule::Rule;
-use crate::window::Window;
+use crate::rule::{Pace, Rule};
+
+use aligned::Aligned;
 
 /// What is remembered of one behavior on one device.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Slot {
-    /// Judges all reports.
+    /// Judges everything.
     #[n(0)]
     pub(crate) all: Judge,
-    /// Judges the genuine reports; `None` while that gives the same.
+    /// Judges what is genuine; `None` while that gives the same.
     #[n(1)]
     apart: Option<Box<Judge>>,
-    /// The newest datapoint over all reports.
+    /// The newest datapoint over everything.
     #[n(2)]
     #[cbor(with = "crate::snapshot::optional_datapoint")]
     pub(crate) latest: Option<(Timestamp, Measured)>,
@@ -48,17 +53,9 @@ pub(crate) struct Slot {
     #[n(4)]
     #[cbor(with = "crate::snapshot::boxed_timestamp")]
     named_at: Option<Box<Timestamp>>,
-}
-
-/// One alarm with the window that it looks at.
-#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
-pub(crate) struct Judge {
-    /// Raised or quiet.
-    #[n(0)]
-    pub(crate) alarm: Alarm,
-    /// `Some` exactly for volumes.
-    #[n(1)]
-    pub(crate) window: Option<Box<Window>>,
+    /// What aligned windows need besides; boxed, as most rules have none.
+    #[n(5)]
+    aligned: Option<Box<Aligned>>,
 }
 
 /// Breaches in a row, and the violation that they raised.
@@ -70,6 +67,9 @@ pub(crate) struct Run {
     /// The open violation.
     #[n(1)]
     pub(crate) open: Option<Open>,
+    /// The elements of the newest breaching list that are not normal, and since when they were in every one.
+    #[n(2)]
+    pub(crate) offenders: Vec<Offender>,
 }
 
 /// An open violation.
@@ -83,36 +83,42 @@ pub(crate) struct Open {
     #[n(1)]
     #[cbor(with = "crate::snapshot::timestamp")]
     pub(crate) raised_at: Timestamp,
-    /// Whether the genuine reports alone have been in alarm since.
+    /// Whether what is genuine alone has been in alarm since.
     #[n(2)]
     pub(crate) is_supported: bool,
+    /// Whether it was raised before the end of its window.
+    #[n(3)]
+    pub(crate) is_eager: bool,
 }
 
-/// A report, or another record, as it concerns one device.
+/// A record as it concerns one device.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Occasion<'a> {
     /// The device.
     pub(crate) thing: &'a DeviceName,
-    /// The record's stamp.
+    /// The time of what it is about: the record's stamp, or the end of the window that it closes.
     pub(crate) at: Timestamp,
-    /// The same in engine time.
+    /// The record's stamp in engine time.
     pub(crate) now: Moment,
 }
 
-/// Since when a device's reports are known: `None` if it has not reported yet.
+/// Since when a device is known: `None` if nothing was heard of it yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Known {
-    /// Any report.
+    /// By any sign.
     pub(crate) all: Option<Moment>,
-    /// A genuine report.
+    /// By a genuine one.
     pub(crate) genuine: Option<Moment>,
 }
 
-/// One datapoint, judged.
+/// What the two judges made of a datapoint, and what it came from.
 #[derive(Clone, Copy, Debug)]
-struct Verdict<'r> {
-    value: Reading<'r>,
-    is_breach: bool,
+struct Finding<'r> {
+    all: Option<Verdict<'r>>,
+    genuine: Option<Verdict<'r>>,
+    certificate: Option<CertificateId>,
+    /// Whether its window goes on.
+    is_early: bool,
 }
 
 impl Run {
@@ -121,16 +127,18 @@ impl Run {
 }
 
 impl Slot {
-    /// The state before the first report since the behavior began to apply.
+    /// The state before the first sign of the device since the behavior began to apply.
     pub(crate) fn begun(rule: &Rule, known: Known) -> Self {
         let all = Judge::begun(rule, known.all);
         let genuine = Judge::begun(rule, known.genuine);
+        let aligned = matches!(rule.pace, Pace::Aligned(_)).then(|| Box::new(Aligned::begun(known.all)));
         Self {
             apart: (genuine != all).then(|| Box::new(genuine)),
             all,
             latest: None,
             run: None,
             named_at: None,
+            aligned,
         }
     }
 
@@ -165,9 +173,14 @@ impl Slot {
         self.run.as_ref()?.open.as_ref()
     }
 
-    /// The judge of the genuine reports.
+    /// The judge of what is genuine.
     pub(crate) fn genuine(&self) -> &Judge {
         self.apart.as_deref().unwrap_or(&self.all)
+    }
+
+    /// Whether nothing is wrong, by either judge.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.all.alarm == Alarm::QUIET && self.genuine().alarm == Alarm::QUIET
     }
 
     /// Takes what a report says of the metric. Returns whether that was a datapoint.
@@ -175,38 +188,94 @@ impl Slot {
         &mut self,
         rule: &Rule,
         reading: Reading<'_>,
-        is_genuine: bool,
+        (is_genuine, certificate): (bool, CertificateId),
         occasion: Occasion<'_>,
         changes: &mut Vec<ViolationChange>,
     ) -> bool {
-        if !is_genuine && self.apart.is_none() {
-            self.apart = Some(Box::new(self.all.clone()));
-        }
+        self.part(is_genuine);
         let all = self.all.take(rule, reading, occasion.now);
         let genuine = match &mut self.apart {
             None => all,
             Some(judge) if is_genuine => judge.take(rule, reading, occasion.now),
             Some(_) => None,
         };
-        if is_genuine && self.apart.as_deref() == Some(&self.all) {
+        self.join();
+        let finding = Finding {
+            all,
+            genuine,
+            certificate: Some(certificate),
+            is_early: false,
+        };
+        self.settle(rule, finding, occasion, changes)
+    }
+
+    /// Takes an age in seconds, by any sign of the device and by genuine ones. Returns whether that was a datapoint.
+    pub(crate) fn age(
+        &mut self,
+        rule: &Rule,
+        (all, genuine): (Option<u64>, Option<u64>),
+        is_early: bool,
+        occasion: Occasion<'_>,
+        changes: &mut Vec<ViolationChange>,
+    ) -> bool {
+        self.part(all == genuine);
+        let read = |age: Option<u64>| age.map(Reading::Count);
+        let all = read(all).and_then(|age| self.all.judge(rule, age));
+        let genuine = match &mut self.apart {
+            Some(judge) => read(genuine).and_then(|age| judge.judge(rule, age)),
+            None => all,
+        };
+        self.join();
+        let finding = Finding {
+            all,
+            genuine,
+            certificate: None,
+            is_early,
+        };
+        self.settle(rule, finding, occasion, changes)
+    }
+
+    /// From here on the two judges may differ, unless they see the same.
+    fn part(&mut self, is_same: bool) {
+        if !is_same && self.apart.is_none() {
+            self.apart = Some(Box::new(self.all.clone()));
+        }
+    }
+
+    /// One judge is enough again if both are the same.
+    fn join(&mut self) {
+        if self.apart.as_deref() == Some(&self.all) {
             self.apart = None;
         }
-        // Whatever the genuine judge has seen the other has seen too: without a datapoint here there is none there.
-        let Some(all) = all else { return false };
-        self.latest = Some((occasion.at, Measured::of(all.value)));
-        let breach = [Some(all), genuine].into_iter().flatten().find(|one| one.is_breach);
+    }
+
+    /// Takes note of a datapoint that was judged, and brings the violation in line. Returns whether there was one.
+    fn settle(
+        &mut self,
+        rule: &Rule,
+        finding: Finding<'_>,
+        occasion: Occasion<'_>,
+        changes: &mut Vec<ViolationChange>,
+    ) -> bool {
+        let Some(main) = finding.all.or(finding.genuine) else {
+            return false;
+        };
+        self.latest = Some((occasion.at, Measured::of(main.value)));
+        let verdicts = [finding.all, finding.genuine];
+        let breach = verdicts.into_iter().flatten().find(|one| one.is_breach);
         if let Some(breach) = breach {
+            let is_genuine = finding.genuine.is_some_and(|one| one.is_breach);
             let run = self.run.get_or_insert_default();
-            if run.open.is_none() {
-                if run.breaches.len() == Run::BREACHES_MAX {
-                    run.breaches.remove(0);
-                }
-                let breach = Breach::of(&rule.check, breach.value, occasion.at, is_genuine);
-                run.breaches.push(breach);
-            }
+            let breach = Breach::of(
+                rule.check(),
+                breach.value,
+                occasion.at,
+                (is_genuine, finding.certificate),
+            );
+            run.note(breach);
         }
         if self.run.is_some() {
-            self.follow(rule, all, breach, genuine, occasion, changes);
+            self.follow(rule, main, (breach, finding), occasion, changes);
         }
         true
     }
@@ -215,34 +284,33 @@ impl Slot {
     fn follow(
         &mut self,
         rule: &Rule,
-        all: Verdict<'_>,
-        breach: Option<Verdict<'_>>,
-        genuine: Option<Verdict<'_>>,
+        main: Verdict<'_>,
+        (breach, finding): (Option<Verdict<'_>>, Finding<'_>),
         occasion: Occasion<'_>,
         changes: &mut Vec<ViolationChange>,
     ) {
         let is_supported = self.genuine().alarm.is_raised();
         let is_raised = is_supported || self.all.alarm.is_raised();
-        let is_calm = self.all.alarm == Alarm::QUIET && self.genuine().alarm == Alarm::QUIET;
+        let is_calm = self.is_calm();
         let mut tell = |id, kind| changes.push(change(rule, id, occasion, kind));
         let Some(run) = &mut self.run else { return };
         match &mut run.open {
             None if is_raised => {
-                let value = breach.unwrap_or(all).value.to_value();
+                let value = breach.unwrap_or(main).value.to_value();
                 let id = next_id(rule, occasion, &mut self.named_at);
+                let is_eager = finding.is_early;
                 run.open = Some(Open {
                     id,
                     raised_at: occasion.at,
                     is_supported,
+                    is_eager,
                 });
-                tell(
-                    id,
-                    ChangeKind::Raised {
-                        value,
-                        is_supported,
-                        is_eager: false,
-                    },
-                );
+                let raised = ChangeKind::Raised {
+                    value,
+                    is_supported,
+                    is_eager,
+                };
+                tell(id, raised);
             }
             Some(open) if is_raised => {
                 if let Some(breach) = breach {
@@ -251,17 +319,19 @@ impl Slot {
                 }
                 if is_supported && !open.is_supported {
                     open.is_supported = true;
-                    let value = genuine.unwrap_or(all).value.to_value();
+                    let value = finding.genuine.unwrap_or(main).value.to_value();
                     tell(open.id, ChangeKind::Supported { value });
                 }
             }
             Some(open) => {
                 // If it was the genuine judge that gave in, over a sum that forged reports swell, its value tells why.
-                let normal = [Some(all), genuine].into_iter().flatten().find(|one| !one.is_breach);
-                let value = normal.unwrap_or(all).value.to_value();
+                let verdicts = [finding.all, finding.genuine];
+                let normal = verdicts.into_iter().flatten().find(|one| !one.is_breach);
+                let value = normal.unwrap_or(main).value.to_value();
                 tell(open.id, ChangeKind::Cleared { value });
                 run.open = None;
                 run.breaches.clear();
+                run.offenders.clear();
             }
             None => {}
         }
@@ -283,29 +353,28 @@ impl Slot {
     }
 }
 
-impl Judge {
-    fn begun(rule: &Rule, since: Option<Moment>) -> Self {
-        Self {
-            alarm: Alarm::QUIET,
-            window: rule.window.map(|_| Box::new(Window::begun(since))),
-        }
-    }
-
-    /// Takes what a report says; `None` while a window is too young for a lower bound.
-    fn take<'r>(&mut self, rule: &Rule, reading: Reading<'r>, now: Moment) -> Option<Verdict<'r>> {
-        let value = match (reading, rule.window, &mut self.window) {
-            (Reading::Count(amount), Some(duration), Some(window)) => {
-                let sum = window.add(now, amount, duration);
-                if rule.check.is_lower_bound() && !window.is_ripe(now, duration) {
-                    return None;
-                }
-                Reading::Count(sum)
+impl Run {
+    /// Takes note of a breach. Those after the alarm are not kept, but whose fault it is.
+    fn note(&mut self, breach: Breach) {
+        let at = breach.at;
+        let before = std::mem::take(&mut self.offenders);
+        let names = breach.offending.as_ref().map(Offender::names).unwrap_or_default();
+        self.offenders = names
+            .into_iter()
+            .map(|element| {
+                let since = before
+                    .iter()
+                    .find(|one| one.element == element)
+                    .map_or(at, |one| one.since);
+                Offender { element, since }
+            })
+            .collect();
+        if self.open.is_none() {
+            if self.breaches.len() == Self::BREACHES_MAX {
+                self.breaches.remove(0);
             }
-            _ => reading,
-        };
-        let is_breach = rule.check.is_breach(value);
-        (self.alarm, _) = self.alarm.step(is_breach, rule.patience);
-        Some(Verdict { value, is_breach })
+            self.breaches.push(breach);
+        }
     }
 }
 

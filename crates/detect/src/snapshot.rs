@@ -9,22 +9,26 @@ use std::sync::Arc;
 
 use minicbor::decode::Error as Malformed;
 use minicbor::{Decoder, Encoder};
+use picket_model::fleet::{Quantity, Threshold, WindowKey};
 use picket_model::name::{BehaviorName, DeviceName, ProfileName};
 use picket_model::profile::JudgingConfig;
+use picket_model::time::Timestamp;
 
+use crate::breach::Reading;
 use crate::device::{Device, Former, SILENCE_MAX};
 use crate::engine::Engine;
+use crate::explain::Measured;
 use crate::fleet::DeviceKey;
 use crate::moment::{EngineClock, Moment};
-use crate::rulebook::{Membership, Rules};
-use crate::slot::{Known, Slot};
+use crate::rulebook::{Membership, Rulebook, Rules};
+use crate::slot::Slot;
 
 pub(crate) use fields::*;
 
 mod fields;
 
 /// The layout that this version writes and reads.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Version and revision.
 const HEADER_BYTES: usize = 9;
@@ -101,7 +105,7 @@ impl Engine {
             });
         }
         let mut engine = Self::new();
-        engine.rulebook.adopt(Arc::clone(&config));
+        engine.rulebook.adopt(Arc::clone(&config), Moment::default());
         let mut decoder = Decoder::new(bytes.get(HEADER_BYTES..).unwrap_or_default());
         engine.read(&mut decoder, &config)?;
         if decoder.position() != decoder.input().len() {
@@ -114,6 +118,9 @@ impl Engine {
         encoder.i64(self.clock.offset_millis)?;
         encoder.encode(self.clock.now.map(Moment::millis))?;
         encoder.u64(u64::try_from(self.n_strangers_max).unwrap_or(u64::MAX))?;
+        encoder.encode(self.next_end.map(Timestamp::millis))?;
+        encoder.i64(self.whole_since.millis())?;
+        write_fleet_rules(encoder, &self.rulebook)?;
         let mut known: Vec<(DeviceKey, &Device)> = Vec::new();
         let mut strangers: Vec<(DeviceKey, &Device)> = Vec::new();
         let with_device = |key| self.fleet.device(key).map(|device| (key, device));
@@ -151,6 +158,9 @@ impl Engine {
         let now = decoder.decode::<Option<i64>>()?.map(Moment::from_millis);
         self.clock = EngineClock { offset_millis, now };
         self.n_strangers_max = usize::try_from(decoder.u64()?).unwrap_or(usize::MAX).max(1);
+        self.next_end = decoder.decode::<Option<i64>>()?.map(Timestamp::from_millis);
+        self.whole_since = Moment::from_millis(decoder.i64()?);
+        read_fleet_rules(decoder, &mut self.rulebook)?;
         let mut cohorts = Vec::new();
         for _ in 0..array(decoder)? {
             cohorts.push(CohortImage::read(decoder)?);
@@ -184,7 +194,10 @@ impl Engine {
             return Ok(());
         };
         device.last_seen = decoder.decode::<Option<i64>>()?.map(Moment::from_millis);
-        device.is_genuine_seen = decoder.bool()?;
+        device.genuine_seen = decoder.decode::<Option<i64>>()?.map(Moment::from_millis);
+        device.conduct = decoder.decode()?;
+        device.conduct_all = decoder.decode()?;
+        device.presence = decoder.decode()?;
         device.genuine = decoder.decode()?;
         device.forged = decoder.decode()?;
         device.wake = decoder.decode::<Option<i64>>()?.map(Moment::from_millis);
@@ -195,15 +208,14 @@ impl Engine {
         for rule in &cohort.rules {
             slots.insert(rule, decoder.decode()?);
         }
-        let known = Known {
-            all: device.last_seen.map(|_| now),
-            genuine: device.is_genuine_seen.then_some(now),
-        };
         let slot_of = |rule: &Arc<crate::rule::Rule>| {
             let name = (rule.profile.clone(), rule.behavior.name.clone());
-            slots.remove(&name).unwrap_or_else(|| Slot::begun(rule, known))
+            slots
+                .remove(&name)
+                .unwrap_or_else(|| Slot::begun(rule, device.known(rule, now)))
         };
-        device.slots = rules.iter().map(slot_of).collect();
+        let restored = rules.iter().map(slot_of).collect();
+        device.slots = restored;
         let deadline = device.last_seen.unwrap_or(now).plus(SILENCE_MAX);
         for ((profile, behavior), slot) in slots {
             // Judged by the version that made the snapshot, not by this one.
@@ -263,10 +275,64 @@ fn write_cohort(encoder: &mut Encoder<&mut Vec<u8>>, membership: &Membership, ru
     Ok(())
 }
 
+/// Since when each percentile is judged, and the newest of each.
+fn write_fleet_rules(encoder: &mut Encoder<&mut Vec<u8>>, rulebook: &Rulebook) -> Written {
+    encoder.array(length(rulebook.statistical.len()))?;
+    for ((profile, behavior), (_, since)) in &rulebook.statistical {
+        encoder
+            .str(profile.as_str())?
+            .str(behavior.as_str())?
+            .i64(since.millis())?;
+    }
+    encoder.array(length(rulebook.thresholds.len()))?;
+    for ((profile, behavior), threshold) in &rulebook.thresholds {
+        encoder.str(profile.as_str())?.str(behavior.as_str())?;
+        encoder
+            .u64(threshold.window.fingerprint)?
+            .i64(threshold.window.end.millis())?;
+        encoder.encode(threshold.value.map(|value| Measured::of(Reading::of(value))))?;
+        encoder.u64(threshold.n_devices)?;
+    }
+    Ok(())
+}
+
+fn read_fleet_rules(decoder: &mut Decoder<'_>, rulebook: &mut Rulebook) -> Result<(), Malformed> {
+    for _ in 0..array(decoder)? {
+        let key = (text(decoder)?, text(decoder)?);
+        let since = Moment::from_millis(decoder.i64()?);
+        if let Some((_, place)) = rulebook.statistical.get_mut(&key) {
+            *place = since;
+        }
+    }
+    for _ in 0..array(decoder)? {
+        let (profile, behavior): (ProfileName, BehaviorName) = (text(decoder)?, text(decoder)?);
+        let window = WindowKey {
+            profile,
+            behavior,
+            fingerprint: decoder.u64()?,
+            end: Timestamp::from_millis(decoder.i64()?),
+        };
+        let value = match decoder.decode()? {
+            Some(Measured::Count(count)) => Some(Quantity::Count(count)),
+            Some(Measured::Number(number)) => Some(Quantity::Number(number)),
+            Some(Measured::Elements(_)) | None => None,
+        };
+        rulebook.note_threshold(Threshold {
+            window,
+            value,
+            n_devices: decoder.u64()?,
+        });
+    }
+    Ok(())
+}
+
 fn write_device(encoder: &mut Encoder<&mut Vec<u8>>, device: &Device) -> Written {
     encoder.str(device.name.as_str())?;
     encoder.encode(device.last_seen.map(Moment::millis))?;
-    encoder.bool(device.is_genuine_seen)?;
+    encoder.encode(device.genuine_seen.map(Moment::millis))?;
+    encoder.encode(&device.conduct)?;
+    encoder.encode(&device.conduct_all)?;
+    encoder.encode(&device.presence)?;
     encoder.encode(&device.genuine)?;
     encoder.encode(&device.forged)?;
     encoder.encode(device.wake.map(Moment::millis))?;

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use picket_detect::Engine;
+use picket_model::connection::DisconnectReason;
+use picket_model::fleet::Threshold;
+use picket_model::meter::{ClientMeter, DimensionMeter, Meter, Presence, Tally};
 use picket_model::name::CertificateId;
 use picket_model::profile::JudgingConfig;
 use picket_model::record::{Input, Member, Record, ReportRecord, Sender, Stamped};
@@ -26,14 +29,21 @@ struct Case {
     profiles: BTreeMap<String, Profile>,
     #[serde(default)]
     custom_metrics: BTreeMap<String, String>,
+    #[serde(default)]
+    dimensions: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    strict_aws_timing: bool,
     timeline: Vec<Line>,
 }
 
 #[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Profile {
     targets: Vec<String>,
     behaviors: Vec<Value>,
+    #[serde(default)]
+    retained: Vec<Value>,
+    export_topic: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +55,7 @@ struct Line {
     what: What,
     #[serde(default)]
     is_forged: bool,
+    id: Option<u64>,
     #[serde(default)]
     expect: Vec<String>,
     wakes: Option<String>,
@@ -60,7 +71,12 @@ enum What {
     Again(#[expect(dead_code, reason = "always written as true")] bool),
     Profiles(BTreeMap<String, Profile>),
     CustomMetrics(BTreeMap<String, String>),
+    Dimensions(BTreeMap<String, Vec<String>>),
     Member(Membership),
+    Connected(u64),
+    Disconnected(u64),
+    SessionsEnded(#[expect(dead_code, reason = "always written as true")] bool),
+    Meter(Box<Metered>),
     Tick(#[expect(dead_code, reason = "always written as true")] bool),
     ClockWas(String),
 }
@@ -79,6 +95,20 @@ struct Said {
     custom: Option<Value>,
 }
 
+/// What a client did, in short.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[derive(Default)]
+struct Metered {
+    sent: Vec<usize>,
+    received: u32,
+    refused: u32,
+    refused_connects: u32,
+    from: Vec<String>,
+    /// For each dimension: what of it was on its topics, and what on others.
+    dimensions: BTreeMap<String, (Metered, Metered)>,
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Membership {
@@ -93,6 +123,8 @@ struct Player {
     config: Arc<JudgingConfig>,
     profiles: BTreeMap<String, Profile>,
     custom_metrics: BTreeMap<String, String>,
+    dimensions: BTreeMap<String, Vec<String>>,
+    strict_aws_timing: bool,
     last_report: Option<(u64, Value)>,
     n_reports: u64,
 }
@@ -144,31 +176,70 @@ impl Player {
             config: Arc::default(),
             profiles: case.profiles.clone(),
             custom_metrics: case.custom_metrics.clone(),
+            dimensions: case.dimensions.clone(),
+            strict_aws_timing: case.strict_aws_timing,
             last_report: None,
             n_reports: 0,
         };
         let input = player.configured(Timestamp::from_millis(0));
-        assert_eq!(player.tell(input), Ok(vec![]));
+        assert_eq!(player.tell(input, Timestamp::from_millis(0)), Ok(vec![]));
         player
     }
 
     fn play(&mut self, line: &Line) -> Result<Vec<String>, String> {
         let at = time(&line.at).ok_or_else(|| format!("time is {:?}", line.at))?;
+        let mut told = Vec::new();
+        if !matches!(line.what, What::ClockWas(_)) {
+            // As the server does: the engine is told the time when it wants to be.
+            while let Some(due) = self.engine.next_deadline().filter(|due| *due < at) {
+                let before = told.len();
+                let stamped = Stamped {
+                    at: due,
+                    record: Record::Tick,
+                };
+                told.extend(self.tell(Input { stamped, config: None }, at)?);
+                if before == told.len() && self.engine.next_deadline() == Some(due) {
+                    return Err("the engine does not go on".to_owned());
+                }
+            }
+        }
+        told.extend(self.play_itself(line, at)?);
+        Ok(told)
+    }
+
+    fn play_itself(&mut self, line: &Line, at: Timestamp) -> Result<Vec<String>, String> {
         let thing = line.thing.as_deref().unwrap_or("pump-7");
+        let presence = |connection: u64| Presence {
+            client_id: thing.parse().unwrap(),
+            is_genuine: !line.is_forged,
+            connection,
+            certificate: CertificateId::from_bytes([7; 32]),
+            address: [192, 0, 2, 1].into(),
+        };
         let record = match &line.what {
-            What::Report(said) => self.report(thing, line.is_forged, None, json!(said.long())),
-            What::AwsReport(body) => self.report(thing, line.is_forged, None, body.clone()),
+            What::Connected(connection) => Record::Connected(presence(*connection)),
+            What::Disconnected(connection) => {
+                Record::Disconnected(presence(*connection), DisconnectReason::ClientInitiated)
+            }
+            What::SessionsEnded(_) => Record::SessionsEnded,
+            What::Meter(metered) => Record::Meter(metered.meter(thing, !line.is_forged)),
+            What::Report(said) => self.report(thing, line.is_forged, line.id, json!(said.long())),
+            What::AwsReport(body) => self.report(thing, line.is_forged, line.id, body.clone()),
             What::Again(_) => {
                 let (id, body) = self.last_report.clone().ok_or("there was no report before")?;
                 self.report(thing, line.is_forged, Some(id), body)
             }
             What::Profiles(profiles) => {
                 self.profiles = profiles.clone();
-                return self.tell(self.configured(at));
+                return self.tell(self.configured(at), at);
             }
             What::CustomMetrics(custom_metrics) => {
                 self.custom_metrics = custom_metrics.clone();
-                return self.tell(self.configured(at));
+                return self.tell(self.configured(at), at);
+            }
+            What::Dimensions(dimensions) => {
+                self.dimensions = dimensions.clone();
+                return self.tell(self.configured(at), at);
             }
             What::Member(membership) => Record::Member(Member {
                 thing: thing.parse().unwrap(),
@@ -182,17 +253,22 @@ impl Player {
             },
         };
         let stamped = Stamped { at, record };
-        self.tell(Input { stamped, config: None })
+        self.tell(Input { stamped, config: None }, at)
     }
 
     /// The record that puts the present profiles and custom metrics in force.
     fn configured(&self, at: Timestamp) -> Input {
-        let profile = |(name, profile): (&String, &Profile)| json!({"name": name, "targets": profile.targets, "behaviors": profile.behaviors});
+        let profile = |(name, profile): (&String, &Profile)| {
+            json!({"name": name, "targets": profile.targets, "behaviors": profile.behaviors,
+            "retained": profile.retained, "exportTopic": profile.export_topic})
+        };
         let revision = self.config.revision + 1;
         let config = json!({
             "revision": revision,
             "profiles": self.profiles.iter().map(profile).collect::<Vec<_>>(),
             "customMetrics": self.custom_metrics,
+            "dimensions": self.dimensions,
+            "strictAwsTiming": self.strict_aws_timing,
         });
         let config = JudgingConfig::decode(config.to_string().as_bytes())
             .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
@@ -224,16 +300,76 @@ impl Player {
         }))
     }
 
-    fn tell(&mut self, input: Input) -> Result<Vec<String>, String> {
+    /// Feeds a record, and the percentiles that follow from it as if this partition were the whole fleet.
+    fn tell(&mut self, input: Input, at: Timestamp) -> Result<Vec<String>, String> {
         let mut restored = Engine::restore(&self.engine.snapshot(), Arc::clone(&self.config)).unwrap();
         if let Some(config) = &input.config {
             self.config = Arc::clone(config);
         }
+        let stamp = input.stamped.at;
         let told = self.engine.apply(input.clone());
         if restored.apply(input) != told || restored.next_deadline() != self.engine.next_deadline() {
             return Err("an engine restored just before goes on differently".to_owned());
         }
-        Ok(told.iter().map(in_short).collect())
+        let mut lines: Vec<String> = told.changes.iter().map(|change| in_short(change, at)).collect();
+        lines.extend(told.exports.iter().map(|export| {
+            let topics = export.dimension.as_ref().map(|one| format!(" in {}", one.name));
+            let (metric, value) = (&export.metric, written(&export.value));
+            format!(
+                "{}{} <- {metric}{} {value}",
+                when(export.at, at),
+                export.topic,
+                topics.unwrap_or_default()
+            )
+        }));
+        for sample in told.samples {
+            let threshold = Threshold::of(sample.window, sample.statistic, sample.values);
+            let stamped = Stamped {
+                at: stamp,
+                record: Record::Threshold(threshold),
+            };
+            lines.extend(self.tell(Input { stamped, config: None }, at)?);
+        }
+        Ok(lines)
+    }
+}
+
+impl Metered {
+    fn meter(&self, client_id: &str, is_genuine: bool) -> Meter {
+        let dimension = |(name, (inside, outside)): (&String, &(Self, Self))| DimensionMeter {
+            dimension: name.parse().unwrap(),
+            inside: inside.tally(),
+            outside: outside.tally(),
+        };
+        Meter {
+            clients: vec![ClientMeter {
+                client_id: client_id.parse().unwrap(),
+                is_genuine,
+                certificate: CertificateId::from_bytes([7; 32]),
+                n_refused_attempts: self.refused_connects,
+                n_authorization_failures: self.refused + self.refused_connects,
+                total: self.tally(),
+                dimensions: self.dimensions.iter().map(dimension).collect(),
+            }],
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally {
+            n_received: self.received,
+            n_refused: self.refused,
+            ..Tally::default()
+        };
+        for size_bytes in &self.sent {
+            tally.note_sent(*size_bytes, [192, 0, 2, 1].into());
+        }
+        if !self.from.is_empty() {
+            tally.addresses.clear();
+        }
+        for address in &self.from {
+            tally.note_address(address.parse().unwrap());
+        }
+        tally
     }
 }
 
@@ -266,7 +402,8 @@ impl Said {
 }
 
 /// For example `in-alarm ports [443] unsupported`, or `pump-8: alarm-invalidated ports`.
-fn in_short(change: &ViolationChange) -> String {
+/// An event of another time than the line's begins with its own.
+fn in_short(change: &ViolationChange, line_at: Timestamp) -> String {
     let (word, value, more) = match &change.kind {
         ChangeKind::Raised {
             value,
@@ -291,7 +428,8 @@ fn in_short(change: &ViolationChange) -> String {
         thing => format!("{thing}: "),
     };
     let value = value.map(|value| format!(" {}", written(value))).unwrap_or_default();
-    format!("{thing}{word} {}{value}{more}", change.behavior.name)
+    let at = when(change.at, line_at);
+    format!("{at}{thing}{word} {}{value}{more}", change.behavior.name)
 }
 
 fn written(value: &MetricValue) -> String {
@@ -307,6 +445,27 @@ fn written(value: &MetricValue) -> String {
         MetricValue::Numbers(numbers) => list(numbers),
         MetricValue::Strings(strings) => list(strings),
     }
+}
+
+fn when(at: Timestamp, line_at: Timestamp) -> String {
+    if at == line_at {
+        return String::new();
+    }
+    let mut rest = at.millis();
+    let mut text = String::new();
+    for (unit, scale) in [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1_000),
+        ("ms", 1),
+    ] {
+        if 0 < rest / scale {
+            text += &format!("{}{unit}", rest / scale);
+        }
+        rest %= scale;
+    }
+    format!("{text}: ")
 }
 
 /// Reads `2d5m`, `299s`, `1h1ms`: times since the story began.

@@ -238,7 +238,7 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
         let due = engine.next_deadline();
         let stamp = Timestamp::from_millis(at);
         let stamped = Stamped { at: stamp, record };
-        let changes = engine.apply(Input { stamped, config: made });
+        let changes = engine.apply(Input { stamped, config: made }).changes;
         let mut found: Vec<String> = changes.iter().map(in_short).collect();
         let mut expected = plain.take(at, *what);
         if matches!(what, What::Tick) && !expected.is_empty() {

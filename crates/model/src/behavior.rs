@@ -12,6 +12,8 @@ mod words;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
 use crate::metric::Metric;
 use crate::name::{BehaviorName, DimensionName};
 
@@ -232,6 +234,28 @@ impl WindowDuration {
     /// The length.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.secs() as u64)
+    }
+}
+
+impl Behavior {
+    /// Tells what is judged, and how, from all else: the same for the same metric, dimension, filters of the dimension
+    /// and criteria, whatever the behavior is called. Partitions that go by the same fingerprint judge alike.
+    pub fn fingerprint(&self, filters: Option<&[String]>) -> u64 {
+        let mut written = wire::Behavior::from(self);
+        written.name = String::new();
+        written.suppress_alerts = None;
+        written.export_metric = None;
+        let mut hash = Sha256::new();
+        // Texts and finite numbers always have a JSON form.
+        hash.update(serde_json::to_vec(&written).unwrap_or_default());
+        for filter in filters.into_iter().flatten() {
+            // No filter holds a NUL.
+            hash.update(filter.as_bytes());
+            hash.update([0]);
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::future::BoxFuture;
 use picket_api::Explanation;
-use picket_detect::{Breach, Clearing, Measured, State, WindowContents};
+use picket_detect::{Breach, Clearing, Measured, Offender, Percentile, RunningWindow, State, WindowContents};
 use picket_model::name::{BehaviorName, DeviceName, ProfileName};
 use picket_model::time::Timestamp;
 use picket_model::value::wire::MetricValue;
@@ -73,6 +73,9 @@ fn facts(explanation: &picket_detect::Explanation) -> Map<String, Value> {
                 .map(|latest| json!({ "at": secs(latest.at), "value": measured(latest.value) })),
         ),
         ("window", explanation.window.as_ref().map(window)),
+        ("runningWindow", explanation.running.as_ref().map(running)),
+        ("fleet", explanation.percentile.as_ref().map(percentile)),
+        ("offenders", offenders(&explanation.offenders)),
         ("clearing", explanation.clearing.as_ref().map(clearing)),
     ];
     for (name, value) in optional {
@@ -92,13 +95,37 @@ fn state(state: &State) -> Value {
             violation,
             raised_at,
             is_supported,
+            is_eager,
         } => json!({
             "inAlarm": true,
             "violationId": violation.to_string(),
             "since": secs(*raised_at),
             "isSupported": is_supported,
+            "isBeforeWindowEnd": is_eager,
         }),
     }
+}
+
+fn running(window: &RunningWindow) -> Value {
+    json!({
+        "from": secs(window.from),
+        "to": secs(window.to),
+        "value": window.value.map(measured),
+        "hasItsDatapoint": window.is_told,
+    })
+}
+
+fn percentile(percentile: &Percentile) -> Value {
+    json!({
+        "at": secs(percentile.at),
+        "value": percentile.value.map(measured),
+        "devices": percentile.n_devices,
+    })
+}
+
+fn offenders(offenders: &[Offender]) -> Option<Value> {
+    let offender = |one: &Offender| json!({ "element": one.element, "since": secs(one.since) });
+    (!offenders.is_empty()).then(|| offenders.iter().map(offender).collect())
 }
 
 fn breach(breach: &Breach) -> Value {
@@ -109,6 +136,9 @@ fn breach(breach: &Breach) -> Value {
     });
     if let Some(offending) = &breach.offending {
         told["offending"] = json!(MetricValue::from(offending));
+    }
+    if let Some(certificate) = &breach.certificate {
+        told["certificateId"] = certificate.to_string().into();
     }
     told
 }
@@ -127,6 +157,7 @@ fn clearing(clearing: &Clearing) -> Value {
         "normalDatapoints": clearing.n_normal,
         "onlyGenuineReportsCount": clearing.is_by_genuine_only,
         "windowEmptiesAt": clearing.window_empties_at.map(secs),
+        "nextDatapointAt": clearing.next_datapoint_at.map(secs),
     })
 }
 
@@ -136,7 +167,10 @@ fn clearing_in_words(clearing: &Clearing) -> String {
         n => format!("{n} normal datapoints in a row"),
     };
     if clearing.is_by_genuine_only {
-        words.push_str(" from reports over a certificate attached to the thing");
+        words.push_str(" from what came over a certificate attached to the thing");
+    }
+    if let Some(at) = clearing.next_datapoint_at {
+        words.push_str(&format!("; the next one comes by itself at {}", date(at)));
     }
     if let Some(at) = clearing.window_empties_at {
         words.push_str(&format!(

@@ -23,10 +23,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use picket_detect::Engine;
+use picket_detect::{Engine, Outcome};
 use picket_model::profile::JudgingConfig;
 use picket_model::record::{BadRecord, Input, Record, Stamped};
-use picket_model::violation::ViolationChange;
 use picket_store::effects::{Effects, Position};
 use picket_store::log::{LogError, PartitionId, ReportLog, Seq};
 use picket_store::{Db, StoreError};
@@ -141,8 +140,8 @@ impl<L: ReportLog> Lane<L> {
             return Ok(false);
         };
         let inputs = self.decoded(&records).await?;
-        let changes = judge(&mut self.state(), inputs, last);
-        self.store_effects(last, changes, shutdown).await?;
+        let outcome = judge(&mut self.state(), inputs, last);
+        self.store_effects(last, outcome, shutdown).await?;
         Ok(true)
     }
 
@@ -152,9 +151,10 @@ impl<L: ReportLog> Lane<L> {
     async fn store_effects(
         &self,
         last: Seq,
-        changes: Vec<ViolationChange>,
+        outcome: Outcome,
         shutdown: &watch::Receiver<bool>,
     ) -> Result<(), LaneError> {
+        let Outcome { changes, .. } = outcome;
         if !changes.is_empty() {
             let effects = [Effects {
                 partition: self.partition,
@@ -252,9 +252,13 @@ pub(crate) async fn decode(
     Ok(Input { stamped, config })
 }
 
-fn judge(state: &mut LaneState, inputs: Vec<Input>, last: Seq) -> Vec<ViolationChange> {
+fn judge(state: &mut LaneState, inputs: Vec<Input>, last: Seq) -> Outcome {
     state.judged = last;
-    inputs.into_iter().flat_map(|input| state.engine.apply(input)).collect()
+    let mut outcome = Outcome::default();
+    for input in inputs {
+        outcome.append(state.engine.apply(input));
+    }
+    outcome
 }
 
 /// The revisions of the judging configuration, each read once and shared by all lanes.

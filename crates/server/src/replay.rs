@@ -66,7 +66,7 @@ pub async fn replay(data: &Path) -> anyhow::Result<Replayed> {
             let records = log.read(position.partition, next, READ_MAX).await?;
             for (seq, bytes) in records.iter().filter(|(seq, _)| *seq <= position.applied_seq) {
                 let input = decode(position.partition, *seq, bytes, &configs).await?;
-                replayed.extend(engine.apply(input).iter().filter_map(Event::of));
+                replayed.extend(engine.apply(input).changes.iter().filter_map(Event::of));
             }
             let Some((last, _)) = records.last() else { break };
             next = last.next();

@@ -30,6 +30,8 @@ macro_rules! field {
 use std::net::IpAddr;
 
 use minicbor::bytes::ByteArray;
+use picket_model::fleet::Quantity;
+use picket_model::name::CertificateId;
 use picket_model::time::Timestamp;
 use picket_model::value::MetricValue;
 use picket_model::violation::ViolationId;
@@ -69,6 +71,25 @@ field!(
     /// Elements of a list, or null; a number is never one.
     optional_elements, Option<MetricValue>, Option<Elements>,
     |value| value.as_ref().and_then(Elements::of), |elements| elements.map(Elements::into_value)
+);
+
+field!(
+    /// A number, or null.
+    optional_quantity, Option<Quantity>, Option<Measured>,
+    |value| value.map(|value| match value {
+        Quantity::Count(count) => Measured::Count(count),
+        Quantity::Number(number) => Measured::Number(number),
+    }),
+    |measured| measured.and_then(|measured| match measured {
+        Measured::Count(count) => Some(Quantity::Count(count)),
+        Measured::Number(number) => Some(Quantity::Number(number)),
+        Measured::Elements(_) => None,
+    })
+);
+field!(
+    /// Thirty-two bytes, or null.
+    optional_certificate, Option<CertificateId>, Option<ByteArray<32>>,
+    |id| id.map(|id| ByteArray::from(*id.as_bytes())), |bytes| bytes.map(|bytes| CertificateId::from_bytes(bytes.into()))
 );
 
 /// Elements of a list.

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use records::*;
 
 fn told(engine: &mut Engine, inputs: &[Input]) -> Story {
-    inputs.iter().map(|input| engine.apply(input.clone())).collect()
+    inputs.iter().map(|input| engine.apply(input.clone()).changes).collect()
 }
 
 /// The story without what depends on stamps.
@@ -135,9 +135,9 @@ proptest! {
         let (mut mixed, mut pure) = (Engine::new(), Engine::new());
         let mut in_pure = Book::default();
         for (input, step) in inputs(0, &steps).into_iter().zip(&steps) {
-            let changes = mixed.apply(input.clone());
+            let changes = mixed.apply(input.clone()).changes;
             if !matches!(&step.what, What::Report(said) if !said.is_attached) {
-                in_pure.follow(step, pure.apply(input));
+                in_pure.follow(step, pure.apply(input).changes);
             }
             for change in changes {
                 let is_supported = matches!(
@@ -198,7 +198,7 @@ proptest! {
                 remote: None,
                 temperature: None,
             };
-            let changes = engine.apply(Input { stamped: stamped(at, report(&said)), config: None });
+            let changes = engine.apply(Input { stamped: stamped(at, report(&said)), config: None }).changes;
             let sum: u64 = history.iter().filter(|(then, _)| at - 285_000 < *then).map(|(_, amount)| amount).sum();
             let mut expected = Vec::new();
             for (behavior, (run, alarm)) in volumes.iter().zip(&mut plain) {
@@ -248,9 +248,9 @@ fn forged_reports_hide_nothing(steps: &[Step]) -> Result<(), TestCaseError> {
     let (mut mixed, mut pure) = (Engine::new(), Engine::new());
     let (mut in_mixed, mut in_pure) = (Book::default(), Book::default());
     for (input, step) in all.into_iter().zip(steps) {
-        in_mixed.follow(step, mixed.apply(input.clone()));
+        in_mixed.follow(step, mixed.apply(input.clone()).changes);
         if !is_forged(step) {
-            in_pure.follow(step, pure.apply(input));
+            in_pure.follow(step, pure.apply(input).changes);
         }
         for rule in in_pure.open.keys() {
             let found = in_mixed.open.get(rule).map(|(_, is_supported)| *is_supported);

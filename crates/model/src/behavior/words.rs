@@ -47,11 +47,10 @@ impl Behavior {
                 "metrics that the broker measures ({}) are not judged yet",
                 metric.as_str()
             )),
-            (_, Metric::Reporting(metric)) => Some(format!("{} is not judged yet", metric.as_str())),
-            (_, Metric::Device(_) | Metric::Custom(_)) if self.dimension.is_some() => {
+            (_, Metric::Device(_) | Metric::Reporting(_) | Metric::Custom(_)) if self.dimension.is_some() => {
                 Some("dimensions are not judged yet".to_owned())
             }
-            (_, Metric::Device(_) | Metric::Custom(_)) => None,
+            (_, Metric::Device(_) | Metric::Reporting(_) | Metric::Custom(_)) => None,
         }
     }
 }

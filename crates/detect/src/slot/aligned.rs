@@ -1,0 +1,226 @@
+//! Aligned windows of one behavior on one device: filled, broken early, closed, and compared with the fleet.
+
+use picket_model::fleet::Quantity;
+use picket_model::meter::Sizes;
+use picket_model::name::CertificateId;
+use picket_model::time::Timestamp;
+use picket_model::value::MetricValue;
+use picket_model::violation::ViolationChange;
+
+use super::{Finding, Occasion, Slot};
+use crate::breach::{self, Reading};
+use crate::bucket::Bucket;
+use crate::judge::{Judge, Verdict};
+use crate::moment::Moment;
+use crate::rule::{Basis, Rule};
+use crate::source::Amount;
+
+/// What is remembered for aligned windows.
+#[derive(Clone, Debug, Default, PartialEq, minicbor::Encode, minicbor::Decode)]
+pub(crate) struct Aligned {
+    /// From when on everything is in; `None`: from the first sign of the device on.
+    #[n(0)]
+    #[cbor(with = "crate::snapshot::optional_moment")]
+    since: Option<Moment>,
+    /// Windows that have closed and wait for the fleet's percentile; oldest first, at most [`Aligned::WAITING_MAX`].
+    #[n(1)]
+    waiting: Vec<Waiting>,
+}
+
+/// A window that has closed and waits for the fleet's percentile.
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
+struct Waiting {
+    #[n(0)]
+    #[cbor(with = "crate::snapshot::timestamp")]
+    end: Timestamp,
+    #[n(1)]
+    #[cbor(with = "crate::snapshot::optional_quantity")]
+    all: Option<Quantity>,
+    #[n(2)]
+    #[cbor(with = "crate::snapshot::optional_quantity")]
+    genuine: Option<Quantity>,
+}
+
+/// A window that has closed, as it goes out and into the fleet's percentile.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Closed {
+    /// The device's value for the fleet's percentile.
+    pub(crate) sample: Option<Quantity>,
+    /// Whether there was a datapoint.
+    pub(crate) is_datapoint: bool,
+    /// What goes out, if the rule's values do; message sizes as they are.
+    pub(crate) exported: Option<(MetricValue, Option<Sizes>)>,
+}
+
+impl Aligned {
+    /// Windows that may wait for the fleet: as long as a partition falls behind, thresholds come late.
+    const WAITING_MAX: usize = 4;
+
+    /// Before the first sign of the device; `since` as in [`Aligned::since`].
+    pub(super) fn begun(since: Option<Moment>) -> Self {
+        Self {
+            since,
+            waiting: Vec::new(),
+        }
+    }
+}
+
+impl Slot {
+    /// Takes what a record adds to the running window: `all` to that of everything, `genuine` to the other. Returns
+    /// whether that gave the window its datapoint, before its end.
+    pub(crate) fn measure(
+        &mut self,
+        rule: &Rule,
+        (all, genuine): (Amount<'_>, Option<Amount<'_>>),
+        certificate: Option<CertificateId>,
+        occasion: Occasion<'_>,
+        changes: &mut Vec<ViolationChange>,
+    ) -> bool {
+        self.part(genuine == Some(all));
+        self.all.add(all, certificate);
+        if let (Some(judge), Some(genuine)) = (&mut self.apart, genuine) {
+            judge.add(genuine, certificate);
+        }
+        // Once in a window at most, so what it holds may be copied.
+        let all = self.all.break_early(rule);
+        let genuine = match &mut self.apart {
+            Some(judge) => judge.break_early(rule),
+            None => all.clone(),
+        };
+        self.join();
+        let Some(first) = all.as_ref().or(genuine.as_ref()) else {
+            return false;
+        };
+        let finding = Finding {
+            all: all.as_ref().map(|bucket| breach_of(rule, bucket)),
+            genuine: genuine.as_ref().map(|bucket| breach_of(rule, bucket)),
+            certificate: first.certificate,
+            is_early: true,
+        };
+        self.settle(rule, finding, occasion, changes)
+    }
+
+    /// Ends a window: `idle` is what it holds, for both judges, if nothing happened in it. `started_at` is
+    /// when it began, `None` if the engine has not seen the whole of it.
+    pub(crate) fn close(
+        &mut self,
+        rule: &Rule,
+        (idle, genuine_idle): (Option<Amount<'_>>, Option<Amount<'_>>),
+        started_at: Option<Moment>,
+        occasion: Occasion<'_>,
+        changes: &mut Vec<ViolationChange>,
+    ) -> Closed {
+        let since = self.aligned.as_ref().and_then(|aligned| aligned.since);
+        let is_whole = started_at.is_some_and(|started_at| since.is_none_or(|since| since <= started_at));
+        let bucket = |judge: &mut Judge, idle: Option<Amount<'_>>| {
+            judge.empty().or_else(|| idle.map(|amount| Bucket::of(amount, None)))
+        };
+        let is_one = self.apart.is_none() && idle.is_some() == genuine_idle.is_some();
+        if !is_one {
+            self.part(false);
+        }
+        let all_bucket = bucket(&mut self.all, idle);
+        let genuine_bucket = match &mut self.apart {
+            Some(judge) => bucket(judge, genuine_idle),
+            None => all_bucket.clone(),
+        };
+        let all = all_bucket
+            .as_ref()
+            .and_then(|bucket| self.all.close(rule, bucket, is_whole));
+        let genuine = match (&mut self.apart, &genuine_bucket) {
+            (Some(judge), Some(bucket)) => judge.close(rule, bucket, is_whole),
+            (Some(_), None) => None,
+            (None, _) => all,
+        };
+        self.join();
+        let value = |bucket: &Option<Bucket>| bucket.as_ref().and_then(|bucket| bucket.reading(rule).quantity());
+        let mut closed = Closed {
+            exported: all_bucket
+                .as_ref()
+                .filter(|_| rule.export.is_some())
+                .map(|bucket| (bucket.reading(rule).to_value(), bucket.sizes())),
+            ..Closed::default()
+        };
+        if matches!(rule.basis, Basis::Fleet(..)) && is_whole {
+            closed.sample = value(&all_bucket);
+            self.wait(occasion.at, closed.sample, value(&genuine_bucket));
+        }
+        let finding = Finding {
+            all,
+            genuine,
+            certificate: all_bucket.as_ref().and_then(|bucket| bucket.certificate),
+            is_early: false,
+        };
+        closed.is_datapoint = self.settle(rule, finding, occasion, changes);
+        closed
+    }
+
+    fn wait(&mut self, end: Timestamp, all: Option<Quantity>, genuine: Option<Quantity>) {
+        if all.is_none() && genuine.is_none() {
+            return;
+        }
+        let waiting = &mut self.aligned.get_or_insert_default().waiting;
+        if waiting.len() == Aligned::WAITING_MAX {
+            waiting.remove(0);
+        }
+        waiting.push(Waiting { end, all, genuine });
+    }
+
+    /// Judges a window that waited, by the fleet's percentile in it. Returns whether there was one.
+    pub(crate) fn compare(
+        &mut self,
+        rule: &Rule,
+        percentile: Option<Quantity>,
+        occasion: Occasion<'_>,
+        changes: &mut Vec<ViolationChange>,
+    ) -> bool {
+        let Basis::Fleet(operator, _) = rule.basis else {
+            return false;
+        };
+        let Some(aligned) = &mut self.aligned else { return false };
+        let Some(place) = aligned.waiting.iter().position(|one| one.end == occasion.at) else {
+            return false;
+        };
+        // Those before it have been left out: their percentile never came, or comes too late.
+        let window = aligned.waiting.drain(..=place).next_back();
+        let (Some(window), Some(percentile)) = (window, percentile) else {
+            return false;
+        };
+        self.part(window.all == window.genuine);
+        let judge = |judge: &mut Judge, value: Quantity| {
+            judge.step(
+                rule,
+                Reading::of(value),
+                breach::breaches_percentile(operator, value, percentile),
+            )
+        };
+        let all = window.all.map(|value| judge(&mut self.all, value));
+        let genuine = match (&mut self.apart, window.genuine) {
+            (Some(apart), Some(value)) => Some(judge(apart, value)),
+            (Some(_), None) => None,
+            (None, _) => all,
+        };
+        self.join();
+        let finding = Finding {
+            all,
+            genuine,
+            certificate: None,
+            is_early: false,
+        };
+        self.settle(rule, finding, occasion, changes)
+    }
+
+    /// Drops what the running window holds: it is not whole any more.
+    pub(crate) fn drop_bucket(&mut self) {
+        for judge in std::iter::once(&mut self.all).chain(self.apart.as_deref_mut()) {
+            judge.drop_bucket();
+        }
+    }
+}
+
+fn breach_of<'r>(rule: &Rule, bucket: &'r Bucket) -> Verdict<'r> {
+    Verdict {
+        value: bucket.reading(rule),
+        is_breach: true,
+    }
+}
