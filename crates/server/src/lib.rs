@@ -17,6 +17,7 @@ mod first_start;
 mod gateway;
 mod identity;
 mod live;
+mod percentiles;
 mod pipeline;
 pub mod replay;
 pub mod serve;

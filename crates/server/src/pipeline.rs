@@ -161,6 +161,7 @@ impl<L: ReportLog> Lane<L> {
                 epoch: self.epoch,
                 applied_seq: last,
                 changes,
+                samples: Vec::new(),
             }];
             while let Err(error) = self.db.commit_effects(&effects).await {
                 if matches!(error, StoreError::Fenced { .. }) {

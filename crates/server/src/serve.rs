@@ -32,6 +32,7 @@ use crate::first_start::{self, DataDir, OperatorServer};
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::live::LiveSessions;
+use crate::percentiles::Merger;
 use crate::pipeline::{Configs, Lane, LaneState, locked};
 use crate::signing::Signing;
 use crate::snapshots::{Keeper, KeptLane};
@@ -398,6 +399,13 @@ impl Core {
                 shutdown,
             )
         });
+        let merger = Merger {
+            db: self.db.clone(),
+            writer: self.writer.clone(),
+            clock: Arc::clone(&self.clock),
+            n_partitions: self.config.n_partitions,
+        };
+        work.spawn("percentiles of the fleet", |shutdown| merger.run(shutdown));
         let clock = Arc::clone(&self.clock);
         let now: picket_respond::Clock = Arc::new(move || clock.now());
         let (enforcer, time) = (Arc::clone(live), Arc::clone(&now));

@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -18,7 +17,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use tokio::sync::watch;
 
 use crate::sql::{Args, Row, args};
-use crate::tx::Tx;
+use crate::tx::{Signals, Tx};
 
 /// Which database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +32,7 @@ pub enum DbUrl {
 #[derive(Clone, Debug)]
 pub struct Db {
     pub(crate) engine: Engine,
-    outbox: Arc<watch::Sender<u64>>,
-    deliveries: Arc<watch::Sender<()>>,
-    tasks: Arc<watch::Sender<()>>,
+    signals: Signals,
 }
 
 /// The connections.
@@ -179,32 +176,35 @@ impl Db {
         .map_err(StoreError::Migration)?;
         let db = Self {
             engine,
-            outbox: Arc::new(watch::Sender::new(0)),
-            deliveries: Arc::default(),
-            tasks: Arc::default(),
+            signals: Signals::default(),
         };
         let end = db
             .row("SELECT value FROM counter WHERE name = 'outbox'", args![])
             .await?;
         let end = end.map_or(Ok(0), |row| row.count(0))?;
-        db.outbox.send_replace(end);
+        db.signals.outbox.send_replace(end);
         Ok(db)
     }
 
     /// Moves whenever a transaction of this process that wrote to the outbox has committed; the value is the number of
     /// the last item.
     pub fn outbox_signal(&self) -> watch::Receiver<u64> {
-        self.outbox.subscribe()
+        self.signals.outbox.subscribe()
     }
 
     /// Moves whenever a transaction of this process that gave something to deliver has committed.
     pub fn delivery_signal(&self) -> watch::Receiver<()> {
-        self.deliveries.subscribe()
+        self.signals.deliveries.subscribe()
     }
 
     /// Moves whenever a transaction of this process that started a mitigation task has committed.
     pub fn detect_task_signal(&self) -> watch::Receiver<()> {
-        self.tasks.subscribe()
+        self.signals.tasks.subscribe()
+    }
+
+    /// Moves whenever a transaction of this process that wrote samples of the fleet has committed.
+    pub fn sample_signal(&self) -> watch::Receiver<()> {
+        self.signals.samples.subscribe()
     }
 
     /// Closes all connections, after what runs on them is done.
@@ -224,13 +224,8 @@ impl Db {
             Engine::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::from_sqlite),
             Engine::Postgres(pool) => pool.begin().await.map(Tx::from_postgres),
         }
-        .map(|tx| self.announced(tx))
+        .map(|tx| tx.announcing(self.signals.clone()))
         .map_err(StoreError::from_sql)
-    }
-
-    fn announced(&self, tx: Tx) -> Tx {
-        let (outbox, deliveries) = (Arc::clone(&self.outbox), Arc::clone(&self.deliveries));
-        tx.announcing(outbox, deliveries, Arc::clone(&self.tasks))
     }
 
     /// Begins a transaction that only reads, and sees the database as it was at one moment. It needs no commit.
@@ -411,5 +406,6 @@ fn migrations() -> Vec<Migration> {
         simple(5, "detect", include_str!("../migrations/0005_detect.sql")),
         simple(6, "topics", include_str!("../migrations/0006_topics.sql")),
         simple(7, "eager", include_str!("../migrations/0007_eager.sql")),
+        simple(8, "fleet", include_str!("../migrations/0008_fleet.sql")),
     ]
 }

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use picket_model::behavior::{Behavior, wire};
+use picket_model::fleet::FleetSample;
 use picket_model::time::Timestamp;
 use picket_model::value::{MetricValue, wire as value_wire};
 use picket_model::violation::{ChangeKind, VerificationState, ViolationChange, ViolationId, ViolationNotice};
 use sqlx::AssertSqlSafe;
 
+use crate::fleet::write_sample;
 use crate::log::{PartitionId, Seq};
 use crate::outbox::{self, OutboxItem};
 use crate::sql::{Placeholders, Row, args, int};
@@ -39,6 +41,8 @@ pub struct Effects {
     pub applied_seq: Seq,
     /// What changed, in order.
     pub changes: Vec<ViolationChange>,
+    /// What the partition's devices measured in windows that are judged by the fleet's percentile.
+    pub samples: Vec<FleetSample>,
 }
 
 /// The newest breach of violations that went on, each once.
@@ -98,6 +102,9 @@ impl Db {
             advance(&mut tx, effects.partition, effects.epoch, effects.applied_seq).await?;
             for change in &effects.changes {
                 write_change(&mut tx, change, &mut continued).await?;
+            }
+            for sample in &effects.samples {
+                write_sample(&mut tx, effects.partition, sample).await?;
             }
         }
         write_continued(&mut tx, continued).await?;

@@ -13,6 +13,7 @@ pub mod decisions;
 pub mod detect_tasks;
 pub mod dimensions;
 pub mod effects;
+pub mod fleet;
 pub mod judging;
 pub mod log;
 pub mod mitigation_actions;

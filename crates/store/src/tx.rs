@@ -22,15 +22,22 @@ pub struct Tx {
     pub(crate) has_deliveries: bool,
     /// Whether it started a mitigation task.
     pub(crate) has_tasks: bool,
-    announce: Option<Announce>,
+    /// Whether it wrote samples of the fleet.
+    pub(crate) has_samples: bool,
+    signals: Option<Signals>,
 }
 
-/// Who is told of a commit.
-#[derive(Debug)]
-struct Announce {
-    outbox: Arc<watch::Sender<u64>>,
-    deliveries: Arc<watch::Sender<()>>,
-    tasks: Arc<watch::Sender<()>>,
+/// Who is told of commits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Signals {
+    /// The number of the last item of the outbox.
+    pub(crate) outbox: Arc<watch::Sender<u64>>,
+    /// There is something to deliver.
+    pub(crate) deliveries: Arc<watch::Sender<()>>,
+    /// A mitigation task was started.
+    pub(crate) tasks: Arc<watch::Sender<()>>,
+    /// Samples of the fleet were written.
+    pub(crate) samples: Arc<watch::Sender<()>>,
 }
 
 /// A point in a transaction.
@@ -58,23 +65,14 @@ impl Tx {
             outbox: Vec::new(),
             has_deliveries: false,
             has_tasks: false,
-            announce: None,
+            has_samples: false,
+            signals: None,
         }
     }
 
-    /// The same, telling these signals when it has written to the outbox, given something to deliver, or started a
-    /// mitigation task.
-    pub(crate) fn announcing(
-        mut self,
-        outbox: Arc<watch::Sender<u64>>,
-        deliveries: Arc<watch::Sender<()>>,
-        tasks: Arc<watch::Sender<()>>,
-    ) -> Self {
-        self.announce = Some(Announce {
-            outbox,
-            deliveries,
-            tasks,
-        });
+    /// The same, telling these signals what it was about once it is committed.
+    pub(crate) fn announcing(mut self, signals: Signals) -> Self {
+        self.signals = Some(signals);
         self
     }
 
@@ -132,24 +130,25 @@ impl Tx {
     /// while the database is at it.
     pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
         let end = outbox::write(&mut self).await?;
-        let (has_deliveries, has_tasks) = (self.has_deliveries, self.has_tasks);
-        let announce = match self.announce {
-            Some(announce) if end.is_some() || has_deliveries || has_tasks => announce,
+        let told = [self.has_deliveries, self.has_tasks, self.has_samples];
+        let signals = match self.signals {
+            Some(signals) if end.is_some() || told.contains(&true) => signals,
             _ => return self.inner.commit().await,
         };
         let inner = self.inner;
         // A commit that has begun cannot be taken back: dropped half-way, it would be made and never be told.
         let commit = tokio::spawn(async move {
             inner.commit().await?;
-            announce.outbox.send_if_modified(|last| {
+            signals.outbox.send_if_modified(|last| {
                 let newest = end.unwrap_or_default().max(*last);
                 std::mem::replace(last, newest) < newest
             });
-            if has_deliveries {
-                announce.deliveries.send_replace(());
-            }
-            if has_tasks {
-                announce.tasks.send_replace(());
+            for (signal, _) in [signals.deliveries, signals.tasks, signals.samples]
+                .iter()
+                .zip(told)
+                .filter(|(_, is_told)| *is_told)
+            {
+                signal.send_replace(());
             }
             Ok(())
         });

@@ -261,6 +261,7 @@ fn effects(position: Position, n: u64) -> Effects {
         epoch: position.epoch,
         applied_seq: Seq(n + 1),
         changes: (0..N_VIOLATIONS).map(raised).collect(),
+        samples: Vec::new(),
     }
 }
 

@@ -48,6 +48,7 @@ pub async fn put(db: &Db, printed: &str) {
         epoch: position.epoch,
         applied_seq: position.applied_seq.next(),
         changes: raised.chain(continued).collect(),
+        samples: Vec::new(),
     };
     db.commit_effects(&[effects]).await.unwrap();
 }

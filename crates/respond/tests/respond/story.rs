@@ -50,6 +50,7 @@ impl Story {
             epoch: self.position.epoch,
             applied_seq: self.position.applied_seq,
             changes,
+            samples: Vec::new(),
         };
         self.db.commit_effects(&[effects]).await.unwrap();
     }

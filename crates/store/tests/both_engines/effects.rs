@@ -67,6 +67,7 @@ pub(crate) async fn write(db: &Db, changes: Vec<ViolationChange>) {
         epoch: position.epoch,
         applied_seq: position.applied_seq.next(),
         changes,
+        samples: Vec::new(),
     };
     db.commit_effects(&[effects]).await.unwrap();
 }
@@ -198,6 +199,7 @@ async fn an_owner_of_an_older_epoch_is_fenced() {
             epoch,
             applied_seq: Seq(6),
             changes: vec![raised("pump-7", 1000)],
+            samples: Vec::new(),
         };
         for refused in [
             db.commit_effects(&[late(old[1].epoch)]).await,

@@ -12,6 +12,7 @@ mod decisions;
 mod detect_tasks;
 mod effects;
 mod engines;
+mod fleet;
 mod members;
 mod outbox;
 mod policies;
