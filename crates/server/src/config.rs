@@ -63,6 +63,9 @@ pub struct ServeOptions {
     /// Throttle reports as AWS does: one per 295 s and thing, without a burst
     #[arg(long, env = "PICKET_STRICT_AWS", num_args = 0..=1, default_missing_value = "true")]
     pub strict_aws: Option<bool>,
+    /// Alarm at the ends of windows only, as AWS does, not as soon as a limit is broken
+    #[arg(long, env = "PICKET_STRICT_AWS_TIMING", num_args = 0..=1, default_missing_value = "true")]
+    pub strict_aws_timing: Option<bool>,
     /// How many partitions the report log has; fixed at the first start [default: 16]
     #[arg(long, env = "PICKET_PARTITIONS", value_name = "N")]
     pub partitions: Option<u16>,
@@ -107,6 +110,8 @@ pub struct Config {
     pub endpoint_names: Vec<String>,
     /// How fast one thing may report.
     pub report_rate: ReportRate,
+    /// Whether alarms wait for the ends of windows, as AWS's do.
+    pub strict_aws_timing: bool,
     /// Partitions of the report log, 1 to 1024.
     pub n_partitions: u16,
     /// Bound of the report log in bytes.
@@ -196,6 +201,7 @@ impl ServeOptions {
                 interval: Duration::from_secs(in_range("report_interval_secs_min", interval_secs, 1, 86_400)?.into()),
                 burst: if is_strict { 1 } else { 100 },
             },
+            strict_aws_timing: said.strict_aws_timing.unwrap_or(false),
             n_partitions: in_range("partitions", said.partitions.unwrap_or(16), 1, 1024)?,
             log_size_bytes_max: in_range(
                 "log_size_bytes_max",
@@ -239,6 +245,7 @@ impl ServeOptions {
             },
             report_interval_secs_min: self.report_interval_secs_min.or(file.report_interval_secs_min),
             strict_aws: self.strict_aws.or(file.strict_aws),
+            strict_aws_timing: self.strict_aws_timing.or(file.strict_aws_timing),
             partitions: self.partitions.or(file.partitions),
             log_size_bytes_max: self.log_size_bytes_max.or(file.log_size_bytes_max),
             log_age_hours_max: self.log_age_hours_max.or(file.log_age_hours_max),
@@ -395,6 +402,19 @@ mod tests {
                 burst: 1
             }
         );
+    }
+
+    #[test]
+    fn alarms_wait_for_the_ends_of_windows_only_when_told_to() {
+        for (text, expected) in [
+            ("", false),
+            // How fast devices may report is another matter.
+            ("strict_aws = true", false),
+            ("strict_aws_timing = false", false),
+            ("strict_aws_timing = true", true),
+        ] {
+            assert_eq!(file(text).unwrap().strict_aws_timing, expected, "{text}");
+        }
     }
 
     #[test]

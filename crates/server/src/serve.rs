@@ -113,6 +113,7 @@ impl Server {
 
         let mut log_stage = Stage::new(&core.failed);
         log_stage.spawn("the report log's writer", |shutdown| writer_task.run(shutdown));
+        core.db.set_strict_aws_timing(core.config.strict_aws_timing).await?;
         let lanes = core.lanes().await?;
         let directory = Arc::new(Directory::load(core.db.clone(), &core.config, Arc::clone(&core.clock)).await?);
         let gateway = Arc::new(core.gateway(&directory));

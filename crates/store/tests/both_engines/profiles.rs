@@ -231,3 +231,17 @@ async fn a_custom_metric_that_is_judged_stays() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_timing_of_alarms_is_part_of_what_judging_depends_on() {
+    on_each(async |db: Db| {
+        for (is_strict, expected) in [(false, 0), (true, 1), (true, 1), (false, 2), (true, 3)] {
+            db.set_strict_aws_timing(is_strict).await.unwrap();
+            let revision = db.judging_revision().await.unwrap();
+            assert_eq!(revision, expected, "a revision when it changes");
+            let config = db.judging_config(revision).await.unwrap().unwrap();
+            assert_eq!(config.strict_aws_timing, is_strict);
+        }
+    })
+    .await;
+}
