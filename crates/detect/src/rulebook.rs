@@ -1,12 +1,12 @@
 //! The rules in force, and which devices they apply to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use picket_model::behavior::Behavior;
 use picket_model::fleet::Threshold;
 use picket_model::name::{BehaviorName, ProfileName, ThingGroupName};
-use picket_model::profile::{JudgingConfig, Target};
+use picket_model::profile::{JudgedProfile, JudgingConfig, Target};
 
 use crate::moment::Moment;
 use crate::rule::{Basis, Rule};
@@ -31,8 +31,8 @@ pub(crate) type Rules = Arc<[Arc<Rule>]>;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rulebook {
     config: Arc<JudgingConfig>,
-    /// The judged rules of each profile, sorted by its name, with its targets.
-    profiles: BTreeMap<ProfileName, (Vec<Target>, Vec<Arc<Rule>>)>,
+    /// The profiles, with the judged rules of each.
+    profiles: Profiles,
     /// Rules that judge by percentile and have targets, and since when they do.
     pub(crate) statistical: BTreeMap<(ProfileName, BehaviorName), (Arc<Rule>, Moment)>,
     /// The newest percentile of each of them.
@@ -43,6 +43,9 @@ pub(crate) struct Rulebook {
     places: BTreeMap<Membership, CohortId>,
     vacant: Vec<CohortId>,
 }
+
+/// Profiles by name, and the rules of each that are judged.
+type Profiles = BTreeMap<ProfileName, (Arc<JudgedProfile>, Vec<Arc<Rule>>)>;
 
 #[derive(Clone, Debug)]
 struct Cohort {
@@ -82,32 +85,13 @@ impl Rulebook {
     /// Puts another configuration in force. Returns how each cohort whose judging changes goes over; the others'
     /// devices need not be touched.
     pub(crate) fn adopt(&mut self, config: Arc<JudgingConfig>, now: Moment) -> BTreeMap<CohortId, Succession> {
-        self.profiles = config
-            .profiles
-            .iter()
-            .map(|profile| {
-                let judged = profile
-                    .behaviors
-                    .iter()
-                    .filter_map(|behavior| Rule::of(profile, behavior, &config));
-                let retained = profile
-                    .retained
-                    .iter()
-                    .filter_map(|retained| Rule::of_retained(profile, retained, &config));
-                let mut rules: Vec<Arc<Rule>> = Vec::new();
-                for rule in judged.chain(retained) {
-                    // A violation is identified by the behavior's name: of two of one name the first is judged.
-                    if rules.iter().all(|one| one.behavior.name != rule.behavior.name) {
-                        rules.push(Arc::new(rule));
-                    }
-                }
-                (profile.name.clone(), (profile.targets.clone(), rules))
-            })
-            .collect();
-        self.config = config;
+        let touched = self.put_in_force(config);
         self.survey(now);
         let mut successions = BTreeMap::new();
         for (place, cohort) in self.cohorts.iter_mut().enumerate() {
+            if !is_target(&touched, &cohort.membership) {
+                continue;
+            }
             let new = rules_for(&self.profiles, &cohort.membership);
             let succession = Succession::between(&cohort.rules, &new);
             cohort.rules = new;
@@ -118,12 +102,36 @@ impl Rulebook {
         successions
     }
 
+    /// Makes the profiles ready that are others now. Returns what those were and are attached to: of the rest, nothing
+    /// changes.
+    fn put_in_force(&mut self, config: Arc<JudgingConfig>) -> Vec<Target> {
+        let is_alike = self.config.differs_in_profiles_only(&config);
+        let mut touched = Vec::new();
+        for profile in &config.profiles {
+            let former = self.profiles.get(&profile.name).map(|(former, _)| former);
+            if is_alike && former.is_some_and(|former| Arc::ptr_eq(former, profile)) {
+                continue;
+            }
+            touched.extend(former.iter().flat_map(|former| former.targets.iter().cloned()));
+            touched.extend(profile.targets.iter().cloned());
+            let ready = (Arc::clone(profile), rules_of(profile, &config));
+            self.profiles.insert(profile.name.clone(), ready);
+        }
+        if self.profiles.len() != config.profiles.len() {
+            let names: BTreeSet<&ProfileName> = config.profiles.iter().map(|profile| &profile.name).collect();
+            let gone = self.profiles.extract_if(.., |name, _| !names.contains(name));
+            touched.extend(gone.flat_map(|(_, (profile, _))| profile.targets.clone()));
+        }
+        self.config = config;
+        touched
+    }
+
     /// Looks over the rules that have targets.
     fn survey(&mut self, now: Moment) {
         let before = std::mem::take(&mut self.statistical);
         self.is_timed = false;
-        for (targets, rules) in self.profiles.values() {
-            for rule in rules.iter().filter(|_| !targets.is_empty()) {
+        for (profile, rules) in self.profiles.values() {
+            for rule in rules.iter().filter(|_| !profile.targets.is_empty()) {
                 self.is_timed |= rule.is_timed();
                 if !matches!(rule.basis, Basis::Fleet(..)) {
                     continue;
@@ -217,13 +225,13 @@ impl Rulebook {
         behavior: &BehaviorName,
         is_registered: bool,
     ) -> Option<&Arc<Behavior>> {
-        let (targets, rules) = self.profiles.get(profile)?;
+        let (profile, rules) = self.profiles.get(profile)?;
         let membership = Membership {
             is_registered,
             groups: Vec::new(),
         };
         let rule = rules.iter().find(|rule| rule.behavior.name == *behavior)?;
-        is_target(targets, &membership).then_some(&rule.behavior)
+        is_target(&profile.targets, &membership).then_some(&rule.behavior)
     }
 }
 
@@ -258,10 +266,25 @@ impl Succession {
     }
 }
 
-fn rules_for(profiles: &BTreeMap<ProfileName, (Vec<Target>, Vec<Arc<Rule>>)>, membership: &Membership) -> Rules {
+fn rules_of(profile: &JudgedProfile, config: &JudgingConfig) -> Vec<Arc<Rule>> {
+    let judged = profile.behaviors.iter();
+    let judged = judged.filter_map(|behavior| Rule::of(profile, behavior, config));
+    let retained = profile.retained.iter();
+    let retained = retained.filter_map(|retained| Rule::of_retained(profile, retained, config));
+    let mut rules: Vec<Arc<Rule>> = Vec::new();
+    for rule in judged.chain(retained) {
+        // A violation is identified by the behavior's name: of two of one name the first is judged.
+        if rules.iter().all(|one| one.behavior.name != rule.behavior.name) {
+            rules.push(Arc::new(rule));
+        }
+    }
+    rules
+}
+
+fn rules_for(profiles: &Profiles, membership: &Membership) -> Rules {
     profiles
         .values()
-        .filter(|(targets, _)| is_target(targets, membership))
+        .filter(|(profile, _)| is_target(&profile.targets, membership))
         .flat_map(|(_, rules)| rules.iter().map(Arc::clone))
         .collect()
 }

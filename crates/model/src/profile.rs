@@ -61,8 +61,8 @@ pub struct RetainedMetric {
 pub struct JudgingConfig {
     /// Grows by one with every change that judging depends on. 0 is the empty configuration.
     pub revision: u64,
-    /// All profiles, sorted by name.
-    pub profiles: Vec<JudgedProfile>,
+    /// All profiles, sorted by name. Those that did not change are shared with other revisions.
+    pub profiles: Vec<Arc<JudgedProfile>>,
     /// The custom metrics that exist, with their types.
     pub custom_metrics: BTreeMap<MetricName, CustomMetricType>,
     /// The dimensions that exist, with their topic filters as written.
@@ -72,6 +72,19 @@ pub struct JudgingConfig {
 }
 
 impl JudgingConfig {
+    /// Whether nothing but profiles is different there, and the revision.
+    pub fn differs_in_profiles_only(&self, other: &Self) -> bool {
+        let Self {
+            revision: _,
+            profiles: _,
+            custom_metrics,
+            dimensions,
+            strict_aws_timing,
+        } = self;
+        (custom_metrics, dimensions, strict_aws_timing)
+            == (&other.custom_metrics, &other.dimensions, &other.strict_aws_timing)
+    }
+
     /// The configuration as JSON, as the database holds a revision. What is encoded is what is decoded, bit for bit.
     pub fn encode(&self) -> Vec<u8> {
         // Texts and finite numbers always have a JSON form; what had none would be empty, which decodes to an error.

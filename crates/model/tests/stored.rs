@@ -136,13 +136,13 @@ fn configs() -> impl Strategy<Value = JudgingConfig> {
     let profiles = (name(), vec(behaviors(), 0..4), vec(targets(), 0..3), collected);
     let profiles = profiles.prop_map(|(name, behaviors, targets, (retained, export_topic))| {
         let name = name.parse().unwrap();
-        JudgedProfile {
+        Arc::new(JudgedProfile {
             name,
             behaviors: behaviors.into_iter().map(Arc::new).collect(),
             targets,
             retained,
             export_topic,
-        }
+        })
     });
     let kinds = select(vec![
         CustomMetricType::Number,

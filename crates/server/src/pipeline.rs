@@ -18,7 +18,7 @@
 //! to a new engine gives the same violations: at start the records up to the applied mark are replayed with their
 //! effects discarded, then the lane goes live.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -262,11 +262,13 @@ fn judge(state: &mut LaneState, inputs: Vec<Input>, last: Seq) -> Outcome {
     outcome
 }
 
-/// The revisions of the judging configuration, each read once and shared by all lanes.
+/// The revisions of the judging configuration, each read once and shared by all lanes; and revisions share what is the same
+/// in them.
 #[derive(Debug)]
 pub(crate) struct Configs {
     db: Db,
-    read: Mutex<HashMap<u64, Arc<JudgingConfig>>>,
+    /// Held while one is read: the other lanes want the same.
+    read: tokio::sync::Mutex<BTreeMap<u64, Arc<JudgingConfig>>>,
 }
 
 /// Revisions kept in memory; engines hold the ones they use themselves.
@@ -276,30 +278,30 @@ impl Configs {
     pub(crate) fn new(db: Db) -> Self {
         Self {
             db,
-            read: Mutex::default(),
+            read: tokio::sync::Mutex::default(),
         }
     }
 
     /// The configuration of a revision; 0 is the empty one.
     pub(crate) async fn of(&self, revision: u64) -> Result<Arc<JudgingConfig>, LaneError> {
-        if let Some(config) = self.read().get(&revision) {
-            return Ok(Arc::clone(config));
-        }
-        let config = self
-            .db
-            .judging_config(revision)
-            .await?
-            .ok_or(LaneError::NoConfig { revision })?;
-        let config = Arc::new(config);
-        let mut read = self.read();
+        let mut read = self.read.lock().await;
+        let known = match read.range(..=revision).next_back() {
+            Some((&found, config)) if found == revision => return Ok(Arc::clone(config)),
+            Some((_, config)) => Arc::clone(config),
+            None => Arc::default(),
+        };
+        let config = self.db.judging_config_after(&known, revision).await?;
+        let config = Arc::new(config.ok_or(LaneError::NoConfig { revision })?);
         if CONFIGS_MAX <= read.len() {
-            read.clear();
+            // The one that is furthest away.
+            let distance = |entry: Option<(&u64, _)>| entry.map_or(0, |(at, _)| at.abs_diff(revision));
+            if distance(read.last_key_value()) < distance(read.first_key_value()) {
+                read.pop_first();
+            } else {
+                read.pop_last();
+            }
         }
         read.insert(revision, Arc::clone(&config));
         Ok(config)
-    }
-
-    fn read(&self) -> MutexGuard<'_, HashMap<u64, Arc<JudgingConfig>>> {
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,7 @@ use picket_model::metric::CustomMetricType;
 use picket_model::name::MetricName;
 use picket_model::time::Timestamp;
 
+use crate::judging::Part;
 use crate::profiles::{self, lock};
 use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::requests::{Request, Trace};
@@ -87,7 +88,7 @@ impl Db {
             });
         }
         tag::put(&mut tx, TaggedKind::Metric, new.name.as_str(), tags).await?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Metric(&new.name)]).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -153,7 +154,7 @@ impl Db {
             return Ok(false);
         }
         tag::remove_all(&mut tx, TaggedKind::Metric, name.as_str()).await?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Metric(name)]).await?;
         tx.commit().await?;
         Ok(true)
     }

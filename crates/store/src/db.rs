@@ -407,5 +407,10 @@ fn migrations() -> Vec<Migration> {
         simple(6, "topics", include_str!("../migrations/0006_topics.sql")),
         simple(7, "eager", include_str!("../migrations/0007_eager.sql")),
         simple(8, "fleet", include_str!("../migrations/0008_fleet.sql")),
+        simple(
+            12,
+            "judging_parts",
+            include_str!("../migrations/0012_judging_parts.sql"),
+        ),
     ]
 }

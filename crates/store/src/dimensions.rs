@@ -4,6 +4,7 @@ use picket_model::name::DimensionName;
 use picket_model::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
+use crate::judging::Part;
 use crate::profiles::{self, lock};
 use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::requests::{Request, Trace};
@@ -77,7 +78,7 @@ impl Db {
             });
         }
         tag::put(&mut tx, TaggedKind::Dimension, new.name.as_str(), tags).await?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Dimension(&new.name)]).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -106,7 +107,7 @@ impl Db {
             .row(AssertSqlSafe(format!("{SELECT} WHERE name = $1")), args![name.as_str()])
             .await?;
         let dimension = row.as_ref().map(dimension_of).transpose()?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Dimension(name)]).await?;
         tx.commit().await?;
         dimension.ok_or_else(|| StoreError::not_found("dimension", name))
     }
@@ -152,7 +153,7 @@ impl Db {
             return Ok(false);
         }
         tag::remove_all(&mut tx, TaggedKind::Dimension, name.as_str()).await?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Dimension(name)]).await?;
         tx.commit().await?;
         Ok(true)
     }

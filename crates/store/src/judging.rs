@@ -1,28 +1,108 @@
-//! What judging depends on: every revision of it, whole.
+//! What judging depends on: every revision of it, in parts that are kept as they were from one revision to another, so that a
+//! revision costs what its change costs.
+
+mod read;
 
 use picket_model::behavior::{Behavior, wire};
-use picket_model::profile::{JudgedProfile, JudgingConfig, Target};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use picket_model::name::{DimensionName, MetricName, ProfileName};
+use picket_model::profile::Target;
 
-use crate::dimensions::filters_of;
 use crate::outbox::{self, OutboxItem};
-use crate::profiles::Collected;
-use crate::sql::{args, int};
+use crate::sql::{Args, args, int};
 use crate::{Db, StoreError, Tx};
 
-/// Makes what this transaction has written so far the next revision of what judging depends on. To be called after the
-/// last write to profiles, targets, custom metrics or dimensions.
-pub(crate) async fn bump(tx: &mut Tx) -> Result<u64, StoreError> {
+/// A part of what judging depends on, which a transaction has written or removed.
+#[derive(Clone, Debug)]
+pub(crate) enum Part<'a> {
+    /// What a profile judges and collects.
+    Profile(&'a ProfileName),
+    /// That a profile is attached to this.
+    Target(&'a ProfileName, &'a Target),
+    /// Whatever a profile that was removed was attached to.
+    FormerTargets(&'a ProfileName),
+    /// A custom metric.
+    Metric(&'a MetricName),
+    /// A dimension.
+    Dimension(&'a DimensionName),
+    /// Whether alarms wait for the end of their windows.
+    StrictAwsTiming,
+}
+
+/// Until when a part is in force that nothing has taken the place of.
+const IN_FORCE: i64 = i64::MAX;
+
+/// Makes what this transaction has written of these parts the next revision of what judging depends on. To be called after
+/// the last write to profiles, targets, custom metrics or dimensions, once.
+pub(crate) async fn bump(tx: &mut Tx, parts: &[Part<'_>]) -> Result<u64, StoreError> {
     // The counter is locked first: whoever comes later sees what this transaction wrote.
     let revision = outbox::take(tx, "judging", 1).await?;
-    let config = config(tx, revision).await?;
-    let body = config.encode();
-    let body = String::from_utf8(body).map_err(|err| unreadable(revision, err))?;
-    let sql = "INSERT INTO judging_config (revision, body) VALUES ($1, $2)";
-    tx.execute(sql, args![int(revision), body]).await?;
+    for part in parts {
+        part.end(tx, revision).await?;
+        part.begin(tx, revision).await?;
+    }
     outbox::push(tx, OutboxItem::Config { revision });
     Ok(revision)
+}
+
+impl Part<'_> {
+    /// Notes that the part as it was is not in force any more.
+    async fn end(&self, tx: &mut Tx, revision: u64) -> Result<(), StoreError> {
+        let (kind, first, last) = match self {
+            Self::Profile(name) => ("profile", name.to_string(), name.to_string()),
+            Self::Target(profile, target) => {
+                let name = target_name(profile, target);
+                ("target", name.clone(), name)
+            }
+            // What follows the space in the order of bytes.
+            Self::FormerTargets(profile) => ("target", format!("{profile} "), format!("{profile}!")),
+            Self::Metric(name) => ("metric", name.to_string(), name.to_string()),
+            Self::Dimension(name) => ("dimension", name.to_string(), name.to_string()),
+            Self::StrictAwsTiming => ("setting", STRICT_AWS_TIMING.to_owned(), STRICT_AWS_TIMING.to_owned()),
+        };
+        let sql = "UPDATE judging_part SET until = $1 WHERE kind = $2 AND name >= $3 AND name <= $4 AND until = $5";
+        let args = args![int(revision), kind, first, last, IN_FORCE];
+        tx.execute(sql, args).await.map(drop)
+    }
+
+    /// Keeps the part as it is now, if there still is one.
+    async fn begin(&self, tx: &mut Tx, revision: u64) -> Result<(), StoreError> {
+        let since = int(revision);
+        let (sql, args): (&'static str, Args) = match self {
+            Self::Profile(name) => (
+                "INSERT INTO judging_part (kind, name, since, until, body, extras) \
+                 SELECT 'profile', name, $1, $2, behaviors, extras FROM security_profile WHERE name = $3",
+                args![since, IN_FORCE, name.as_str()],
+            ),
+            Self::Target(profile, target) => (
+                "INSERT INTO judging_part (kind, name, since, until, body, extras) \
+                 SELECT 'target', profile || ' ' || target, $1, $2, '', '' FROM profile_target \
+                 WHERE profile = $3 AND target = $4",
+                args![since, IN_FORCE, profile.as_str(), target.to_string()],
+            ),
+            Self::FormerTargets(_) => return Ok(()),
+            Self::Metric(name) => (
+                "INSERT INTO judging_part (kind, name, since, until, body, extras) \
+                 SELECT 'metric', name, $1, $2, kind, '' FROM custom_metric WHERE name = $3",
+                args![since, IN_FORCE, name.as_str()],
+            ),
+            Self::Dimension(name) => (
+                "INSERT INTO judging_part (kind, name, since, until, body, extras) \
+                 SELECT 'dimension', name, $1, $2, string_values, '' FROM dimension WHERE name = $3",
+                args![since, IN_FORCE, name.as_str()],
+            ),
+            Self::StrictAwsTiming => (
+                "INSERT INTO judging_part (kind, name, since, until, body, extras) \
+                 SELECT 'setting', name, $1, $2, body, '' FROM account_setting WHERE name = $3",
+                args![since, IN_FORCE, STRICT_AWS_TIMING],
+            ),
+        };
+        tx.execute(sql, args).await.map(drop)
+    }
+}
+
+/// The name of a profile's target: neither name holds a space.
+fn target_name(profile: &ProfileName, target: &Target) -> String {
+    format!("{profile} {target}")
 }
 
 impl Db {
@@ -37,24 +117,6 @@ impl Db {
         row.map_or(Ok(0), |row| row.count(0))
     }
 
-    /// A revision, whole. Revision 0 is the empty one; `None` when it was given up, or never was.
-    ///
-    /// # Errors
-    /// The database does not answer, or holds what cannot be read.
-    pub async fn judging_config(&self, revision: u64) -> Result<Option<JudgingConfig>, StoreError> {
-        if revision == 0 {
-            return Ok(Some(JudgingConfig::default()));
-        }
-        let sql = "SELECT body FROM judging_config WHERE revision = $1";
-        let Some(row) = self.row(sql, args![int(revision)]).await? else {
-            return Ok(None);
-        };
-        let body: String = row.at(0)?;
-        JudgingConfig::decode(body.as_bytes())
-            .map(Some)
-            .map_err(|err| unreadable(revision, err))
-    }
-
     /// Says whether alarms wait for the end of their windows, as AWS's do. A new revision, if that was otherwise: engines
     /// learn it at a place in the log, so that a replay judges as they did.
     ///
@@ -67,7 +129,7 @@ impl Db {
                        ON CONFLICT (name) DO UPDATE SET body = excluded.body";
             tx.execute(sql, args![STRICT_AWS_TIMING, is_strict_now.to_string()])
                 .await?;
-            bump(&mut tx).await?;
+            bump(&mut tx, &[Part::StrictAwsTiming]).await?;
         }
         tx.commit().await
     }
@@ -78,9 +140,15 @@ impl Db {
     /// The database cannot be written.
     pub async fn trim_judging(&self, below: u64) -> Result<(), StoreError> {
         let mut tx = self.begin_write().await?;
-        let sql = "DELETE FROM judging_config WHERE revision < $1 \
-                   AND revision < (SELECT value FROM counter WHERE name = 'judging')";
-        tx.execute(sql, args![int(below)]).await?;
+        let newest = read::kept(&mut tx).await?.newest;
+        let below = int(below.min(newest));
+        tx.execute("DELETE FROM judging_config WHERE revision < $1", args![below])
+            .await?;
+        let sql = "UPDATE counter SET value = $1 WHERE name = 'judging_part' AND value < $1";
+        if tx.execute(sql, args![below]).await? == 1 {
+            tx.execute("DELETE FROM judging_part WHERE until <= $1", args![below])
+                .await?;
+        }
         tx.commit().await
     }
 }
@@ -103,45 +171,4 @@ pub(crate) fn behaviors(json: &str) -> Result<Vec<Behavior>, StoreError> {
     let written: Vec<wire::Behavior> = serde_json::from_str(json).map_err(|err| bad(err.into()))?;
     let parsed = written.into_iter().map(Behavior::try_from);
     parsed.collect::<Result<_, _>>().map_err(|err| bad(err.into()))
-}
-
-async fn config(tx: &mut Tx, revision: u64) -> Result<JudgingConfig, StoreError> {
-    let mut targets: BTreeMap<String, Vec<Target>> = BTreeMap::new();
-    let sql = "SELECT profile, target FROM profile_target ORDER BY profile, target";
-    for row in tx.rows(sql, args![]).await? {
-        targets.entry(row.at(0)?).or_default().push(row.parsed(1)?);
-    }
-    let mut profiles = Vec::new();
-    let sql = "SELECT name, behaviors, extras FROM security_profile ORDER BY name";
-    for row in tx.rows(sql, args![]).await? {
-        let name: String = row.at(0)?;
-        let Collected { retained, export_topic } = Collected::of(&row.at::<String>(2)?)?;
-        profiles.push(JudgedProfile {
-            targets: targets.remove(&name).unwrap_or_default(),
-            name: row.parsed(0)?,
-            behaviors: behaviors(&row.at::<String>(1)?)?.into_iter().map(Arc::new).collect(),
-            retained,
-            export_topic,
-        });
-    }
-    let rows = tx
-        .rows("SELECT name, kind FROM custom_metric ORDER BY name", args![])
-        .await?;
-    let custom_metrics = rows.iter().map(|row| Ok((row.parsed(0)?, row.parsed(1)?)));
-    let sql = "SELECT name, string_values FROM dimension ORDER BY name";
-    let mut dimensions = BTreeMap::new();
-    for row in tx.rows(sql, args![]).await? {
-        dimensions.insert(row.parsed(0)?, filters_of(&row.at::<String>(1)?)?);
-    }
-    Ok(JudgingConfig {
-        revision,
-        profiles,
-        custom_metrics: custom_metrics.collect::<Result<_, StoreError>>()?,
-        dimensions,
-        strict_aws_timing: is_strict(tx).await?,
-    })
-}
-
-fn unreadable(revision: u64, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::corrupt("judging configuration", revision, source)
 }

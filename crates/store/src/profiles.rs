@@ -9,6 +9,7 @@ use picket_model::name::{BehaviorName, DimensionName, MetricName, ProfileName};
 use picket_model::profile::{Behaviors, Target};
 use picket_model::time::Timestamp;
 
+use crate::judging::Part;
 use crate::registry::group;
 use crate::registry::tag::{self, TaggedKind, Tags};
 use crate::sql::{Row, args};
@@ -99,7 +100,7 @@ impl Db {
             return Err(StoreError::exists("security profile", &new.name));
         }
         tag::put(&mut tx, TaggedKind::Profile, new.name.as_str(), tags).await?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Profile(&new.name)]).await?;
         let profile = profile_in(&mut tx, &new.name).await?;
         Uses::of(&profile.behaviors, &profile.extras)?.exist(&mut tx).await?;
         tx.commit().await?;
@@ -136,7 +137,7 @@ impl Db {
         let profile = profile_in(&mut tx, name).await?;
         Uses::of(&profile.behaviors, &profile.extras)?.exist(&mut tx).await?;
         if profile.behaviors != found.behaviors || Collected::of(&profile.extras)? != Collected::of(&found.extras)? {
-            judging::bump(&mut tx).await?;
+            judging::bump(&mut tx, &[Part::Profile(name)]).await?;
         }
         tx.commit().await?;
         Ok(profile)
@@ -169,7 +170,7 @@ impl Db {
             tx.execute(sql, args![name.as_str()]).await?;
         }
         tag::remove_all(&mut tx, TaggedKind::Profile, name.as_str()).await?;
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Profile(name), Part::FormerTargets(name)]).await?;
         tx.commit().await?;
         Ok(true)
     }
@@ -271,7 +272,7 @@ impl Db {
                 n_max: N_PROFILES_OF_TARGET_MAX,
             });
         }
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Target(name, target)]).await?;
         tx.commit().await
     }
 
@@ -287,7 +288,7 @@ impl Db {
         if tx.execute(sql, args![name.as_str(), target.to_string()]).await? == 0 {
             return Ok(false);
         }
-        judging::bump(&mut tx).await?;
+        judging::bump(&mut tx, &[Part::Target(name, target)]).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -37,6 +37,23 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
+    fn it_makes_no_difference_whether_revisions_share_profiles(steps in steps(long_gap())) {
+        let mut sharing = Engine::bounded(2);
+        let mut other = Engine::bounded(2);
+        for input in inputs(1_600_000_000_000, &steps) {
+            let config = input.config.as_deref().cloned().map(|mut config| {
+                for profile in &mut config.profiles {
+                    *profile = Arc::new((**profile).clone());
+                }
+                Arc::new(config)
+            });
+            let unshared = Input { config, ..input.clone() };
+            prop_assert_eq!(sharing.apply(input), other.apply(unshared));
+            prop_assert_eq!(sharing.snapshot(), other.snapshot());
+        }
+    }
+
+    #[test]
     fn a_restored_engine_goes_on_as_the_first(
         steps in steps(long_gap()),
         start in prop_oneof![Just(1_600_000_000_000i64), any::<i64>()],

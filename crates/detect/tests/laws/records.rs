@@ -1,6 +1,6 @@
 //! Steps that an engine may live through, and the records that they make.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use picket_model::behavior::{Behavior, Criteria, Limit, NumericOperator, SetOperator, Test, WindowDuration};
 use picket_model::metric::{CustomMetricType, DeviceMetric, Metric};
@@ -162,12 +162,14 @@ pub(crate) fn config(revision: u64, number: u8) -> JudgingConfig {
     ];
     let num_remotes = Metric::Device(DeviceMetric::NumEstablishedTcpConnections);
     snapshots.push(behavior("remotes", num_remotes, threshold(LessThanEquals, 0), (3, 1)));
-    let profile = |name: &str, behaviors, targets| JudgedProfile {
-        name: name.parse().unwrap(),
-        behaviors,
-        targets,
-        retained: Vec::new(),
-        export_topic: None,
+    let profile = |name: &str, behaviors, targets| {
+        shared(JudgedProfile {
+            name: name.parse().unwrap(),
+            behaviors,
+            targets,
+            retained: Vec::new(),
+            export_topic: None,
+        })
     };
     let targets = match number {
         4 => vec![Target::RegisteredThings, group("b")],
@@ -189,6 +191,17 @@ pub(crate) fn config(revision: u64, number: u8) -> JudgingConfig {
         dimensions: [].into(),
         strict_aws_timing: false,
     }
+}
+
+/// As the store gives revisions out: what is the same in them is there once.
+fn shared(profile: JudgedProfile) -> Arc<JudgedProfile> {
+    static MADE: Mutex<Vec<Arc<JudgedProfile>>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    if let Some(same) = made.iter().find(|made| ***made == profile) {
+        return Arc::clone(same);
+    }
+    made.push(Arc::new(profile));
+    Arc::clone(&made[made.len() - 1])
 }
 
 pub(crate) fn thing(number: u8) -> DeviceName {

@@ -57,7 +57,7 @@ impl From<&JudgingConfig> for Config {
         };
         Self {
             revision: config.revision,
-            profiles: config.profiles.iter().map(profile).collect(),
+            profiles: config.profiles.iter().map(|one| profile(one)).collect(),
             custom_metrics: config.custom_metrics.iter().map(custom_metric).collect(),
             dimensions: config
                 .dimensions
@@ -88,7 +88,7 @@ impl TryFrom<Config> for JudgingConfig {
             profiles: written
                 .profiles
                 .into_iter()
-                .map(TryFrom::try_from)
+                .map(|profile| profile.try_into().map(Arc::new))
                 .collect::<Result<_, _>>()?,
             custom_metrics,
             dimensions,

@@ -1,10 +1,12 @@
 //! Thing groups: trees of them, fixed once made.
 
-use picket_model::name::ThingGroupName;
+use picket_model::name::{ProfileName, ThingGroupName};
+use picket_model::profile::Target;
 use picket_model::time::Timestamp;
 
 use super::tag::{self, TaggedKind, Tags};
 use super::{Attributes, Change, attributes_of_json, attributes_to_json, expect_version, id_of, membership};
+use crate::judging::Part;
 use crate::sql::{Row, args};
 use crate::{Db, StoreError, Tx, judging};
 
@@ -203,9 +205,13 @@ impl Db {
         tx.execute("DELETE FROM thing_group WHERE name = $1", args![name.as_str()])
             .await?;
         tag::remove_all(&mut tx, TaggedKind::Group, name.as_str()).await?;
-        let sql = "DELETE FROM profile_target WHERE target = $1";
-        if tx.execute(sql, args![format!("thinggroup/{name}")]).await? > 0 {
-            judging::bump(&mut tx).await?;
+        let target = Target::Group(name.clone());
+        let sql = "DELETE FROM profile_target WHERE target = $1 RETURNING profile";
+        let rows = tx.rows(sql, args![target.to_string()]).await?;
+        let profiles: Vec<ProfileName> = rows.iter().map(|row| row.parsed(0)).collect::<Result<_, _>>()?;
+        if !profiles.is_empty() {
+            let parts: Vec<Part<'_>> = profiles.iter().map(|profile| Part::Target(profile, &target)).collect();
+            judging::bump(&mut tx, &parts).await?;
         }
         tx.commit().await?;
         Ok(true)

@@ -14,21 +14,41 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use picket_store::{Db, DbUrl};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 /// Runs a test on a fresh database of each kind, one after the other.
 pub(crate) async fn on_each<F: AsyncFn(Db)>(test: F) {
-    let folder = tempfile::tempdir().expect("a directory can be made");
-    let path = folder.path().join("picket.db");
-    let db = Db::open(&DbUrl::Sqlite(path)).await.expect("SQLite opens");
-    test(db.clone()).await;
-    db.close().await;
+    on_each_url(async |url| {
+        let db = Db::open(&url).await.expect("the database opens");
+        test(db.clone()).await;
+        db.close().await;
+    })
+    .await;
+}
 
-    let db = Db::open(&DbUrl::Postgres(fresh_database().await))
-        .await
-        .expect("PostgreSQL opens");
-    test(db.clone()).await;
-    db.close().await;
+/// The same, for a test that opens the database itself.
+pub(crate) async fn on_each_url<F: AsyncFn(DbUrl)>(test: F) {
+    let folder = tempfile::tempdir().expect("a directory can be made");
+    test(DbUrl::Sqlite(folder.path().join("picket.db"))).await;
+    test(DbUrl::Postgres(fresh_database().await)).await;
+}
+
+/// Does to a database what only another version would.
+pub(crate) async fn execute(url: &DbUrl, sql: &str) {
+    let sql = AssertSqlSafe(sql.to_owned());
+    match url {
+        DbUrl::Sqlite(path) => {
+            let options = SqliteConnectOptions::new().filename(path);
+            let mut connection = SqliteConnection::connect_with(&options).await.expect("SQLite opens");
+            sqlx::query(sql).execute(&mut connection).await.map(drop)
+        }
+        DbUrl::Postgres(url) => {
+            let mut connection = PgConnection::connect(url).await.expect("PostgreSQL opens");
+            sqlx::query(sql).execute(&mut connection).await.map(drop)
+        }
+    }
+    .expect("the statement is right");
 }
 
 /// The URL of a new database of the private PostgreSQL.

@@ -13,6 +13,7 @@ mod detect_tasks;
 mod effects;
 mod engines;
 mod fleet;
+mod judging;
 mod members;
 mod outbox;
 mod policies;
