@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::field::{flag, metric_value, text, time};
 use crate::output::{Column, description, table};
 
-const LINES: [Column; 10] = [
+const LINES: [Column; 14] = [
     ("violation", |answer| text(answer, "violationId")),
     ("device", |answer| text(answer, "thingName")),
     ("behavior", |answer| {
@@ -17,6 +17,7 @@ const LINES: [Column; 10] = [
     }),
     ("rule", |answer| text(answer, "inWords")),
     ("in alarm since", |answer| time(answer, "violationStartTime")),
+    ("raised", |answer| raised(answer).to_owned()),
     ("ended", |answer| time(answer, "violationEndTime")),
     ("last breach", |answer| {
         format!(
@@ -26,7 +27,10 @@ const LINES: [Column; 10] = [
         )
     }),
     ("latest value", |answer| datapoint(&answer["engine"]["latest"])),
+    ("fleet", |answer| fleet(&answer["engine"]["fleet"])),
+    ("window", |answer| running(&answer["engine"]["runningWindow"])),
     ("evidence", |answer| evidence(answer).to_owned()),
+    ("others", |answer| others(answer)),
     ("what ends it", |answer| text(answer, "whatClearsIt")),
 ];
 
@@ -35,6 +39,11 @@ const BREACHES: [Column; 4] = [
     ("VALUE", |breach| measured(&breach["value"])),
     ("NOT NORMAL", |breach| metric_value(breach, "offending")),
     ("ATTACHED CERTIFICATE", |breach| flag(breach, "isGenuine")),
+];
+
+const OFFENDERS: [Column; 2] = [
+    ("NOT NORMAL", |offender| text(offender, "element")),
+    ("SINCE", |offender| time(offender, "since")),
 ];
 
 const WINDOW: [Column; 3] = [
@@ -57,6 +66,7 @@ pub(crate) fn in_words(answer: &Value) -> String {
     let engine = &answer["engine"];
     for (items, columns) in [
         (&engine["breaches"], &BREACHES[..]),
+        (&engine["offenders"], &OFFENDERS[..]),
         (&engine["window"]["entries"], &WINDOW[..]),
         (&answer["decisions"], &DECISIONS[..]),
     ] {
@@ -75,10 +85,50 @@ pub(crate) fn in_words(answer: &Value) -> String {
     words
 }
 
+fn raised(answer: &Value) -> &'static str {
+    match answer["isBeforeWindowEnd"].as_bool() {
+        Some(true) => "at once: however the window would have ended, it could not be normal any more",
+        Some(false) => "when the datapoint was complete",
+        None => "",
+    }
+}
+
+/// The fleet's percentile that the device was compared with last.
+fn fleet(percentile: &Value) -> String {
+    match (percentile["devices"].as_u64(), measured(&percentile["value"])) {
+        (None, _) => String::new(),
+        (Some(n), value) if value.is_empty() => {
+            format!("no percentile at {}: {n} devices had a value", time(percentile, "at"))
+        }
+        (Some(n), value) => format!("{value} of {n} devices at {}", time(percentile, "at")),
+    }
+}
+
+/// The window that runs.
+fn running(window: &Value) -> String {
+    if !window.is_object() {
+        return String::new();
+    }
+    let value = match measured(&window["value"]) {
+        value if value.is_empty() => "nothing".to_owned(),
+        value => value,
+    };
+    format!("{value} since {}, until {}", time(window, "from"), time(window, "to"))
+}
+
+fn others(answer: &Value) -> String {
+    match answer["othersInAlarm"].as_u64() {
+        None => String::new(),
+        Some(0) => "no other device is in alarm by this behavior".to_owned(),
+        Some(1) => "1 other device is in alarm by this behavior".to_owned(),
+        Some(n) => format!("{n} other devices are in alarm by this behavior"),
+    }
+}
+
 fn evidence(answer: &Value) -> &'static str {
     match answer["isSupported"].as_bool() {
-        Some(true) => "reports over a certificate attached to the thing",
-        Some(false) => "only reports that anybody may have sent",
+        Some(true) => "what came over a certificate attached to the thing",
+        Some(false) => "only what anybody may have sent",
         None => "",
     }
 }
@@ -109,12 +159,14 @@ mod tests {
         let answer = json!({
             "violationId": "07", "thingName": "Thing03", "securityProfileName": "Story",
             "behavior": { "name": "Ports" }, "inWords": "alarm when a listening TCP port is not in {22}",
-            "lastViolationValue": { "ports": [22, 4444] }, "isSupported": true, "whatClearsIt": "one normal datapoint",
+            "lastViolationValue": { "ports": [22, 4444] }, "isSupported": true, "othersInAlarm": 2, "whatClearsIt": "one normal datapoint",
             "decisions": [{ "decisionId": "1", "decidedBy": "response Isolate" }],
             "whyNotQuarantined": "mei released it",
             "engine": {
                 "latest": { "value": { "elements": 2 } },
                 "breaches": [{ "value": { "elements": 2 }, "offending": { "ports": [4444] }, "isGenuine": true }],
+                "fleet": { "at": 1_700_000_000.0, "value": { "count": 90 }, "devices": 12 },
+                "offenders": [{ "element": "4444", "since": 1_700_000_000.0 }],
                 "window": { "entries": [{ "amount": 70 }] },
             },
         });
@@ -122,8 +174,11 @@ mod tests {
         for expected in [
             "behavior      Ports of profile Story\n",
             "rule          alarm when a listening TCP port is not in {22}\n",
-            "evidence      reports over a certificate attached to the thing\n",
+            "evidence      what came over a certificate attached to the thing\n",
             "what ends it  one normal datapoint\n",
+            "others        2 other devices are in alarm by this behavior\n",
+            "fleet         90 of 12 devices at ",
+            "4444        2023-11-14 ",
             "2 elements  4444        yes\n",
             "70\n",
             "response Isolate",

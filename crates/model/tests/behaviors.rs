@@ -411,7 +411,7 @@ fn what_is_not_judged_yet_says_so() {
         (
             "heat",
             r#"{"comparisonOperator":"less-than","durationSeconds":300,"statisticalThreshold":{"statistic":"p90"}}"#,
-            Some("percentiles of the fleet (p90) are not judged yet"),
+            None,
         ),
         (
             "heat",

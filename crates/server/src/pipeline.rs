@@ -154,14 +154,14 @@ impl<L: ReportLog> Lane<L> {
         outcome: Outcome,
         shutdown: &watch::Receiver<bool>,
     ) -> Result<(), LaneError> {
-        let Outcome { changes, .. } = outcome;
-        if !changes.is_empty() {
+        let Outcome { changes, samples, .. } = outcome;
+        if !changes.is_empty() || !samples.is_empty() {
             let effects = [Effects {
                 partition: self.partition,
                 epoch: self.epoch,
                 applied_seq: last,
                 changes,
-                samples: Vec::new(),
+                samples,
             }];
             while let Err(error) = self.db.commit_effects(&effects).await {
                 if matches!(error, StoreError::Fenced { .. }) {

@@ -407,6 +407,7 @@ fn migrations() -> Vec<Migration> {
         simple(6, "topics", include_str!("../migrations/0006_topics.sql")),
         simple(7, "eager", include_str!("../migrations/0007_eager.sql")),
         simple(8, "fleet", include_str!("../migrations/0008_fleet.sql")),
+        simple(9, "behavior_name", include_str!("../migrations/0009_behavior_name.sql")),
         simple(
             12,
             "judging_parts",

@@ -224,14 +224,15 @@ async fn raise(
     value: &MetricValue,
     (is_supported, is_eager): (bool, bool),
 ) -> Result<Option<VerificationState>, StoreError> {
-    let sql = "INSERT INTO violation (violation_id, thing, profile, behavior, criteria_kind, is_suppressed, is_supported, \
-               is_eager, started_at, last_at, last_value) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10) \
+    let sql = "INSERT INTO violation (violation_id, thing, profile, behavior, behavior_name, criteria_kind, is_suppressed, is_supported, \
+               is_eager, started_at, last_at, last_value) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11) \
                ON CONFLICT (violation_id) DO NOTHING";
     let args = args![
         change.id.to_string(),
         change.thing.as_str(),
         change.profile.as_str(),
         behavior_json(&change.behavior)?,
+        change.behavior.name.as_str(),
         CriteriaKind::of(&change.behavior).as_str(),
         change.behavior.suppress_alerts == Some(true),
         is_supported,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picket_model::behavior::{Behavior, Test, wire};
-use picket_model::name::{DeviceName, ProfileName};
+use picket_model::name::{BehaviorName, DeviceName, ProfileName};
 use picket_model::time::Timestamp;
 use picket_model::value::{MetricValue, wire as value_wire};
 use picket_model::violation::{EventType, VerificationState, ViolationId};
@@ -137,6 +137,16 @@ impl Db {
             .iter()
             .map(violation_of)
             .collect()
+    }
+
+    /// How many devices are in alarm by this behavior of this profile.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn n_in_alarm(&self, profile: &ProfileName, behavior: &BehaviorName) -> Result<u64, StoreError> {
+        let sql = "SELECT COUNT(*) FROM violation WHERE profile = $1 AND behavior_name = $2 AND ended_at IS NULL";
+        let row = self.row(sql, args![profile.as_str(), behavior.as_str()]).await?;
+        row.map_or(Ok(0), |row| row.count(0))
     }
 
     /// The next `n_max` events from `from` to `to`, both included, the newest first, after the one at `after`.

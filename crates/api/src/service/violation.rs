@@ -107,6 +107,7 @@ pub async fn explain(
         .explainer
         .explain(&violation.thing, &violation.profile, &violation.behavior.name)
         .await;
+    let n_in_alarm = api.db.n_in_alarm(&violation.profile, &violation.behavior.name).await?;
     let about_device = DecisionFilter {
         thing: Some(violation.thing.clone()),
         is_in_force: None,
@@ -130,6 +131,8 @@ pub async fn explain(
         violation_end_time: violation.ended_at.map(Into::into),
         what_clears_it: what_clears_it(&violation, engine.as_ref().and_then(|said| said.what_clears_it.clone())),
         is_supported: violation.is_supported,
+        is_before_window_end: violation.is_eager,
+        others_in_alarm: n_in_alarm.saturating_sub(u64::from(violation.ended_at.is_none())),
         decisions: because.iter().map(|decision| decision_described(decision)).collect(),
         why_not_quarantined,
         engine: engine.map(|said| said.facts),

@@ -266,6 +266,10 @@ pub struct ViolationExplanation {
     pub what_clears_it: String,
     /// Whether reports over a certificate attached to the thing support it.
     pub is_supported: bool,
+    /// Whether the alarm was raised before the end of its window, because no end could have been normal any more.
+    pub is_before_window_end: bool,
+    /// How many other devices are in alarm by the same behavior now.
+    pub others_in_alarm: u64,
     /// What was decided because of it.
     pub decisions: Vec<DecisionDescription>,
     /// Why the device is not quarantined, in words; absent when it is.

@@ -38,10 +38,6 @@ impl Behavior {
         let metric = self.metric.as_ref()?;
         let criteria = self.criteria.as_ref()?;
         match (&criteria.test, metric) {
-            (Test::Percentile { statistic, .. }, _) => Some(format!(
-                "percentiles of the fleet ({}) are not judged yet",
-                statistic.as_str()
-            )),
             (Test::Learned { .. }, _) => Some("learned baselines (mlDetectionConfig) are not judged yet".to_owned()),
             (_, Metric::Broker(metric)) => Some(format!(
                 "metrics that the broker measures ({}) are not judged yet",
