@@ -5,6 +5,7 @@ use picket_model::time::Timestamp;
 use crate::percent;
 use crate::service::Service;
 use crate::sigv4::{self, Credentials};
+use crate::wire::sns;
 
 /// Method, path, query, headers and body of one request.
 ///
@@ -21,6 +22,7 @@ pub struct Call {
     query: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    service: Service,
 }
 
 impl Call {
@@ -60,7 +62,37 @@ impl Call {
             query: String::new(),
             headers: Vec::new(),
             body: Vec::new(),
+            service: Service::Iot,
         }
+    }
+
+    /// An operation of SNS, whose requests are forms.
+    ///
+    /// ```
+    /// use picket_aws::call::Call;
+    ///
+    /// let call = Call::form("CreateTopic").parameter("Name", "a b");
+    /// assert_eq!(call.body(), b"Action=CreateTopic&Version=2010-03-31&Name=a%20b");
+    /// ```
+    pub fn form(operation: &str) -> Self {
+        let call = Self {
+            service: Service::Sns,
+            ..Self::new("POST", &[""])
+        };
+        call.header("content-type", "application/x-www-form-urlencoded")
+            .parameter("Action", operation)
+            .parameter("Version", sns::VERSION)
+    }
+
+    /// Adds a parameter to a form.
+    #[must_use]
+    pub fn parameter(mut self, name: &str, value: &str) -> Self {
+        if !self.body.is_empty() {
+            self.body.push(b'&');
+        }
+        let pair = format!("{}={}", percent::encode(name, b""), percent::encode(value, b""));
+        self.body.extend(pair.into_bytes());
+        self
     }
 
     /// Adds a parameter to the query.
@@ -136,7 +168,7 @@ impl Call {
             headers: &borrowed,
             body: &self.body,
         };
-        let signature = sigv4::sign(&request, credentials, region, Service::Iot.signing_name(), at);
+        let signature = sigv4::sign(&request, credentials, region, self.service.signing_name(), at);
         headers.extend(signature);
         headers
     }

@@ -80,6 +80,8 @@ pub(crate) enum Paging {
     Token,
     /// `nextMarker`, `marker` and `pageSize`.
     Marker,
+    /// `NextToken` in a form.
+    Form,
     /// All at once.
     Whole,
 }
@@ -90,6 +92,7 @@ impl Paging {
         match self {
             Self::Token | Self::Whole => "nextToken",
             Self::Marker => "nextMarker",
+            Self::Form => "NextToken",
         }
     }
 
@@ -97,7 +100,7 @@ impl Paging {
         match self {
             Self::Token => call.clone().query("maxResults", N_ON_PAGE),
             Self::Marker => call.clone().query("pageSize", N_ON_PAGE),
-            Self::Whole => call.clone(),
+            Self::Form | Self::Whole => call.clone(),
         }
     }
 
@@ -105,6 +108,7 @@ impl Paging {
         match self {
             Self::Token => Some(first.clone().query("nextToken", token)),
             Self::Marker => Some(first.clone().query("marker", token)),
+            Self::Form => Some(first.clone().parameter("NextToken", token)),
             Self::Whole => None,
         }
     }
@@ -204,10 +208,18 @@ impl Client {
         if body.is_empty() {
             return Ok(Value::Object(serde_json::Map::new()));
         }
+        if let Some(answer) = xml(&body) {
+            return Ok(answer);
+        }
         serde_json::from_slice(&body).map_err(|source| CallError::NotJson {
             endpoint: endpoint(),
             source,
         })
+    }
+
+    /// The region that calls are signed for.
+    pub(crate) fn region(&self) -> &str {
+        &self.access.region
     }
 
     /// Calls for all pages, and puts their lists `member` into one answer. The token stays in it when there are more pages
@@ -218,6 +230,10 @@ impl Client {
     pub(crate) async fn list(&self, call: &Call, paging: Paging, member: &'static str) -> Result<Value, CallError> {
         let first = paging.first(call);
         let mut answer = self.call(&first).await?;
+        // An empty list looks like an empty text in XML.
+        if paging == Paging::Form && answer[member] == "" {
+            answer[member] = Value::Array(Vec::new());
+        }
         for _ in 1..self.n_pages_max {
             let next = answer[paging.token()]
                 .as_str()
@@ -264,7 +280,19 @@ fn authority(base: &Url) -> String {
         .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// An answer of the query protocol.
+fn xml(body: &[u8]) -> Option<Value> {
+    let text = str::from_utf8(body).ok()?;
+    picket_aws::xml::read(text)
+}
+
 fn refusal(response: &reqwest::Response, body: &[u8]) -> CallError {
+    if let Some(error) = xml(body) {
+        return CallError::Refused {
+            code: error["Code"].as_str().unwrap_or_default().to_owned(),
+            message: error["Message"].as_str().unwrap_or_default().to_owned(),
+        };
+    }
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     let code = response
         .headers()

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output::{Format, printable};
-use crate::{certificate, endpoint, fleet, group, import, key, policy, profile, response, thing, violation};
+use crate::{certificate, endpoint, fleet, group, import, key, policy, profile, response, thing, topic, violation};
 
 /// What the exit codes of all commands mean; for the end of a help text.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (stderr says why), 2 the command line was not understood.";
@@ -56,6 +56,9 @@ pub enum Command {
     /// What the server does by itself about a violation, what it did, and how to undo it
     #[command(subcommand, after_help = EXIT_CODES)]
     Response(response::Verb),
+    /// Where alerts of profiles go, and who is told of them
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Topic(topic::Verb),
     /// Keys that sign calls of the API
     #[command(subcommand, after_help = EXIT_CODES)]
     Key(key::Verb),
@@ -104,6 +107,7 @@ fn attempt(options: &Options, command: Command) -> Result<ExitCode, Failure> {
             Command::Profile(verb) => verb.run(&desk).await,
             Command::Violation(verb) => verb.run(&desk).await,
             Command::Response(verb) => verb.run(&desk).await,
+            Command::Topic(verb) => verb.run(&desk).await,
             Command::Key(verb) => verb.run(&desk).await,
             Command::Endpoint(verb) => verb.run(&desk).await,
             Command::Apply(apply) => apply.run(&desk).await,

@@ -22,6 +22,7 @@ mod policy;
 mod profile;
 mod response;
 mod thing;
+mod topic;
 mod violation;
 
 pub use command::{Command, EXIT_CODES, Options, run};

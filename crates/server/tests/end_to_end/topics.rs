@@ -226,3 +226,89 @@ fn what_was_published_is_delivered_although_server_and_target_go_down() {
         "the key is the same after a restart"
     );
 }
+
+/// More topics than are on a page.
+const MANY: &str = "
+import boto3
+sns = boto3.client('sns')
+for n in range(101):
+    sns.create_topic(Name=f't{n:03}')
+print('all are made')
+";
+
+#[test]
+fn the_operator_makes_a_topic_subscribes_to_it_and_removes_it() {
+    let fleet = Fleet::start("");
+    assert_eq!(fleet.json(&["topic", "list"]), json!({ "Topics": [] }));
+    fleet.cli(&["topic", "create", "BadIoTDevices"]);
+    fleet.cli(&["topic", "create", "BadIoTDevices"]);
+    assert!(fleet.cli(&["topic", "list"]).contains(TOPIC));
+
+    let (receiver, address) = fleet.webhook();
+    let url = format!("http://{address}/alerts?a=<b>&c");
+    let asked = fleet.try_cli(&["topic", "subscribe", "BadIoTDevices", &url]);
+    let said = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(said.contains("is asked whether"), "{said}");
+    let shown = fleet.cli(&["topic", "show", "BadIoTDevices"]);
+    assert!(
+        shown.contains("0 subscribers, 1 have not confirmed") && shown.contains(&url),
+        "{shown}"
+    );
+    visit(nth(&receiver, 0)["SubscribeURL"].as_str().unwrap());
+    fleet.cli(&[
+        "topic",
+        "publish",
+        "BadIoTDevices",
+        "a test & more",
+        "--subject",
+        "test",
+    ]);
+    let told = nth(&receiver, 1);
+    assert_eq!([&told["Message"], &told["Subject"]], ["a test & more", "test"]);
+
+    let queue = "arn:aws:sqs:us-east-1:123456789012:queue";
+    let raw = [
+        "topic",
+        "subscribe",
+        "BadIoTDevices",
+        queue,
+        "--protocol",
+        "sqs",
+        "--raw",
+    ];
+    let made = fleet.json(&raw);
+    let arn = made["SubscriptionArn"].as_str().unwrap();
+    let attributes = aws(
+        &fleet,
+        &["sns", "get-subscription-attributes", "--subscription-arn", arn],
+    );
+    assert_eq!(attributes["Attributes"]["RawMessageDelivery"], "true");
+    fleet.cli(&["topic", "unsubscribe", arn]);
+    let shown = fleet.json(&["topic", "show", "BadIoTDevices"]);
+    assert_eq!(shown["Attributes"]["SubscriptionsConfirmed"], "1");
+    assert_eq!(shown["Subscriptions"].as_array().map(Vec::len), Some(1), "{shown}");
+
+    for (line, part) in [
+        (
+            "topic subscribe BadIoTDevices somebody",
+            "expected an http or https URL, or --protocol",
+        ),
+        ("topic subscribe Nothing http://127.0.0.1:9/", "NotFound: "),
+        ("topic show Nothing", "NotFound: "),
+        ("topic create a.fifo", "a.fifo"),
+    ] {
+        let refused = fleet.try_cli(&line.split(' ').collect::<Vec<_>>());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains(part), "{line}: {said}");
+    }
+    fleet.cli(&["topic", "delete", "BadIoTDevices"]);
+
+    let mut command = fleet.program(&python());
+    command.args(["-c", MANY]);
+    let mut many = Process::start(command);
+    many.says("all are made");
+    many.ends();
+    let listed = fleet.json(&["topic", "list"]);
+    assert_eq!(listed["Topics"].as_array().map(Vec::len), Some(101));
+    assert_eq!(listed["NextToken"], Value::Null);
+}
