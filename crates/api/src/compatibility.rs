@@ -134,7 +134,10 @@ const NOTES: &[Note] = &[
         &["CreateSecurityProfile", "UpdateSecurityProfile"],
         Status::Differs,
         "Criteria that are not judged yet are accepted with the warning `not judged yet` in the extra member \
-         `picketWarnings`, where doubtful ones (a profile that alarms on quiet devices) are told as well.",
+         `picketWarnings`, where doubtful ones (a profile that alarms on quiet devices) are told as well. Exported \
+         values go out at most once, to whoever subscribes to the topic: `roleArn` is stored and not used, and a topic \
+         `$aws/rules/<rule>` is one like others, since there are no rules. The three values of `aws:message-byte-size` end in \
+         `:min`, `:max` and `:sum`. A topic that nobody can subscribe to is refused.",
     ),
     note(
         &["ListActiveViolations"],

@@ -12,6 +12,7 @@ mod clock;
 pub mod config;
 mod directory;
 mod explain;
+mod exports;
 mod feed;
 mod first_start;
 mod gateway;

@@ -32,6 +32,7 @@ use picket_store::{Db, StoreError};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::exports::Exporter;
 use crate::writer::LogWriter;
 
 /// Records read from the log at once, and so judged in one transaction.
@@ -53,6 +54,7 @@ pub(crate) struct Lane<L> {
     pub(crate) state: Arc<Mutex<LaneState>>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) writer: LogWriter,
+    pub(crate) exporter: Exporter,
 }
 
 /// What other tasks look at: snapshots, marks, explanations.
@@ -154,7 +156,11 @@ impl<L: ReportLog> Lane<L> {
         outcome: Outcome,
         shutdown: &watch::Receiver<bool>,
     ) -> Result<(), LaneError> {
-        let Outcome { changes, samples, .. } = outcome;
+        let Outcome {
+            changes,
+            samples,
+            exports,
+        } = outcome;
         if !changes.is_empty() || !samples.is_empty() {
             let effects = [Effects {
                 partition: self.partition,
@@ -178,6 +184,8 @@ impl<L: ReportLog> Lane<L> {
             }
         }
         self.state().applied = last;
+        // Only now: what is judged again after a crash must not go out twice.
+        self.exporter.offer(exports);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::config::{Config, DeviceKey};
 use crate::directory::Directory;
 use crate::explain::Engines;
+use crate::exports::{ExportTask, Exporter, Exports, exporter};
 use crate::feed;
 use crate::first_start::{self, DataDir, OperatorServer};
 use crate::gateway::Gateway;
@@ -81,6 +82,7 @@ struct Core {
     db: Db,
     log: Arc<SqliteLog>,
     writer: LogWriter,
+    exporter: Exporter,
     configs: Arc<Configs>,
     failed: mpsc::Sender<anyhow::Error>,
 }
@@ -100,6 +102,7 @@ impl Server {
         let (log_writer, writer_task) = writer(Arc::clone(&log), Arc::clone(&clock), config.log_linger, floors);
         let (failed, failures) = mpsc::channel(1);
         let configs = Arc::new(Configs::new(db.clone()));
+        let (exporter, exports) = exporter();
         let core = Core {
             config,
             data,
@@ -107,6 +110,7 @@ impl Server {
             db,
             log,
             writer: log_writer,
+            exporter,
             configs,
             failed,
         };
@@ -141,7 +145,7 @@ impl Server {
 
         let carried = feed::Carried::new(0);
         let router = feed::answer_when_carried(picket_api::router(state), &core.db, &carried);
-        let work = core.work(lanes, &live, carried, letterhead)?;
+        let work = core.work(lanes, &live, exports, carried, letterhead)?;
         let mut doors = Stage::new(&core.failed);
         doors.spawn("the endpoint", |shutdown| endpoint.run(over(shutdown)));
         doors.spawn("the API", |shutdown| door.serve(router, shutdown, core.failed.clone()));
@@ -239,6 +243,7 @@ impl Core {
             state: Arc::clone(&state),
             clock: Arc::clone(&self.clock),
             writer: self.writer.clone(),
+            exporter: self.exporter.clone(),
         };
         lane.replay(position, seen.next()).await?;
         let marked = locked(&state).applied;
@@ -363,6 +368,7 @@ impl Core {
         &self,
         lanes: Vec<(Lane<SqliteLog>, KeptLane)>,
         live: &Arc<LiveSessions>,
+        exports: Exports,
         carried: feed::Carried,
         letterhead: Letterhead,
     ) -> anyhow::Result<Stage> {
@@ -400,6 +406,8 @@ impl Core {
                 shutdown,
             )
         });
+        let exports = ExportTask::new(exports, live.sessions.clone());
+        work.spawn("sending values out", |shutdown| exports.run(shutdown));
         let merger = Merger {
             db: self.db.clone(),
             writer: self.writer.clone(),

@@ -6,6 +6,7 @@ use picket_model::behavior::{Behavior, wire};
 use picket_model::metric::{CustomMetricType, Metric};
 use picket_model::name::{DimensionName, MetricName};
 use picket_model::profile::{Behaviors, lint};
+use picket_model::topic::is_reserved;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -69,6 +70,12 @@ impl Known {
     /// Checks the metrics that a profile retains beside those that it judges, and that it says where exported values go.
     pub(super) fn check_extras(&self, behaviors: &[Behavior], extras: &Map<String, Value>) -> Result<(), ApiError> {
         let exports = extras.contains_key(EXPORT_CONFIG);
+        if let Some(topic) = extras
+            .get(EXPORT_CONFIG)
+            .and_then(|config| config["mqttTopic"].as_str())
+        {
+            check_export_topic(topic)?;
+        }
         if let Some(behavior) = behaviors.iter().find(|behavior| behavior.export_metric == Some(true))
             && !exports
         {
@@ -122,6 +129,29 @@ impl Known {
     }
 }
 
+/// Refuses topics that values cannot go out on: those that are none, and those that the server keeps for itself, except
+/// where rules of AWS would take messages in.
+fn check_export_topic(topic: &str) -> Result<(), ApiError> {
+    const LEN_BYTES_MAX: usize = 256;
+    const N_SLASHES_MAX: usize = 7;
+    let is_of_rule = topic
+        .strip_prefix("$aws/rules/")
+        .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    let expected = if topic.contains(['+', '#', '\0']) {
+        "a topic without wildcards: + and # are for those who subscribe"
+    } else if LEN_BYTES_MAX < topic.len() || N_SLASHES_MAX < topic.matches('/').count() {
+        "at most 256 bytes and 7 slashes: nobody can subscribe to more"
+    } else if is_reserved(topic) && !is_of_rule {
+        "one that does not begin with $, or $aws/rules/<rule>"
+    } else {
+        return Ok(());
+    };
+    let found: String = topic.chars().take(80).collect();
+    Err(ApiError::invalid(format!(
+        "{EXPORT_CONFIG}.mqttTopic is {found:?}, expected {expected}"
+    )))
+}
+
 /// Whether a dimension may narrow the metric.
 pub(super) fn takes_dimension(metric: &Metric) -> bool {
     matches!(metric, Metric::Broker(metric) if metric.takes_dimension())
@@ -170,4 +200,39 @@ fn malformed(behavior: &Behavior, reason: std::fmt::Arguments<'_>) -> String {
 
 fn shortened(message: &str) -> String {
     message.chars().take(MESSAGE_LEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_go_out_where_somebody_can_subscribe() {
+        for (topic, expected) in [
+            ("fleet/metrics", None),
+            ("a/b/c/d/e/f/g/h", None),
+            ("$aws/rules/Metrics", None),
+            ("$aws/rules/Metrics/fleet", None),
+            ("$aws/rules/", Some("does not begin with $")),
+            ("$aws/rules//x", Some("does not begin with $")),
+            (
+                "$aws/things/pump-7/defender/metrics/json",
+                Some("does not begin with $"),
+            ),
+            ("$SYS/x", Some("does not begin with $")),
+            ("fleet/+", Some("without wildcards")),
+            ("fleet/#", Some("without wildcards")),
+            ("a/b/c/d/e/f/g/h/i", Some("7 slashes")),
+            (&"x".repeat(257), Some("256 bytes")),
+        ] {
+            match (check_export_topic(topic), expected) {
+                (Ok(()), None) => {}
+                (Err(error), Some(part)) => {
+                    let error = format!("{error:?}");
+                    assert!(error.contains(part), "{topic}: {error}");
+                }
+                (found, expected) => panic!("{topic}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
 }

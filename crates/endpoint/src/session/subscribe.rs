@@ -132,7 +132,8 @@ impl Connection {
 
 /// Whether a filter that begins with `$` can match a topic that the service publishes on.
 fn is_served(filter: &str) -> bool {
-    SERVED.iter().any(|served| {
+    let rules = (RULES_LEVELS_MIN..=RULES.len()).map(|n_levels| &RULES[..n_levels]);
+    SERVED.iter().copied().chain(rules).any(|served| {
         let mut served = served.iter();
         let mut levels = filter.split('/');
         loop {
@@ -173,6 +174,13 @@ const SERVED: &[&[&[&str]]] = &[
     ],
 ];
 
+/// Topics by which AWS's rules take messages in, down to eight levels. No rules are here: values of metrics that a
+/// profile sends there go to those who subscribe.
+const RULES: &[&[&str]] = &[&["$aws"], &["rules"], &[], &[], &[], &[], &[], &[]];
+
+/// The levels of the shortest of them.
+const RULES_LEVELS_MIN: usize = 3;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +197,11 @@ mod tests {
             ("$aws/things/T/shadow/update/accepted", false),
             ("$aws/events/presence/connected/+", true),
             ("$aws/events/presence/other/+", false),
+            ("$aws/rules/Metrics", true),
+            ("$aws/rules/Metrics/fleet/+", true),
+            ("$aws/rules/#", true),
+            ("$aws/+/Metrics/a/b/c/d/e", true),
+            ("$aws/rules", false),
             ("$SYS/#", false),
             ("$aws", false),
         ] {

@@ -171,3 +171,61 @@ fn mosquitto_reads_the_answer() {
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     listener.says(r#""reportId":7"#);
 }
+
+/// A profile whose values go out on the topic that is named.
+const EXPORTING: &str = r#"
+import sys
+import boto3
+iot = boto3.client("iot")
+criteria = {"comparisonOperator": "less-than", "value": {"count": 1000}, "durationSeconds": 300}
+profile = iot.create_security_profile(
+    securityProfileName=sys.argv[1],
+    behaviors=[
+        {"name": "Out", "metric": "aws:all-bytes-out", "criteria": criteria, "exportMetric": True},
+        {"name": "In", "metric": "aws:all-bytes-in", "criteria": criteria},
+    ],
+    additionalMetricsToRetainV2=[{"metric": "aws:listening-tcp-ports", "exportMetric": True}],
+    metricsExportConfig={"mqttTopic": sys.argv[2], "roleArn": "arn:aws:iam::123456789012:role/unused-here"},
+)
+target = profile["securityProfileArn"].rsplit(":", 1)[0] + ":all/things"
+iot.attach_security_profile(securityProfileName=sys.argv[1], securityProfileTargetArn=target)
+"#;
+
+#[test]
+fn values_of_metrics_go_out_to_whoever_subscribes() {
+    let fleet = Fleet::start("");
+    let mut listener = Link::connect(&fleet, &fleet.device("listener"), "listener").unwrap();
+    let device = fleet.device("pump-7");
+    let mut link = Link::of(&fleet, &device);
+    for (n, topic) in (1..).zip(["fleet/metrics", "$aws/rules/Metrics"]) {
+        let mut exporting = fleet.program(&python());
+        let made = exporting
+            .args(["-c", EXPORTING, &format!("Profile{n}"), topic])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        assert!(listener.subscribe(topic), "{topic}");
+        link.report_taken("pump-7", &report(n, 600, &[22, 4444]));
+        let message = loop {
+            let message = listener.next().unwrap();
+            if *message.topic == *topic {
+                break message;
+            }
+        };
+        let told: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(told["version"], "1.0");
+        let metrics = told["metrics"].as_array().unwrap();
+        let value = |name: &str| {
+            let found = metrics.iter().find(|metric| metric["name"] == name);
+            found.map(|metric| (metric["thing"].clone(), metric["value"].clone()))
+        };
+        let is = |value| Some((json!("pump-7"), value));
+        assert_eq!(value("aws:all-bytes-out"), is(json!({ "count": 600 })), "{told}");
+        assert_eq!(
+            value("aws:listening-tcp-ports"),
+            is(json!({ "ports": [22, 4444] })),
+            "{told}"
+        );
+        assert_eq!(metrics.len(), 2, "{told}");
+    }
+}
