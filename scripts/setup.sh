@@ -19,6 +19,7 @@ need mosquitto mosquitto /usr/sbin/mosquitto
 need mosquitto-clients mosquitto_pub
 need postgresql '/usr/lib/postgresql/*/bin/initdb'
 need openssl openssl
+need libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
 need iproute2 ip /usr/sbin/ip
 need util-linux unshare
 

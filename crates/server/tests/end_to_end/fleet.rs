@@ -22,6 +22,15 @@ pub(crate) struct Fleet {
     pub(crate) mqtt: SocketAddr,
     options: String,
     stdout: Option<BufReader<ChildStdout>>,
+    hurry: Option<Hurry>,
+}
+
+/// A time that passes faster for the server, and for whoever asks it: windows of five minutes are long for a test.
+struct Hurry {
+    speed: u32,
+    /// The server's time at its start, seconds since the epoch.
+    began_at_secs: u64,
+    began: Instant,
 }
 
 impl Fleet {
@@ -65,7 +74,21 @@ impl Fleet {
             mqtt: nowhere,
             options: options.to_owned(),
             stdout: None,
+            hurry: None,
         }
+    }
+
+    /// A server for which time passes so many times faster, beginning a minute before a window of an hour ends.
+    pub(crate) fn start_in_a_hurry(speed: u32, options: &str) -> Self {
+        let mut fleet = Self::unstarted(options);
+        let now_secs = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+        fleet.hurry = Some(Hurry {
+            speed,
+            began_at_secs: now_secs / 3600 * 3600 - 60,
+            began: Instant::now(),
+        });
+        fleet.serve();
+        fleet
     }
 
     /// Has these lines in its configuration file from the next start on.
@@ -108,6 +131,13 @@ impl Fleet {
         self.server = Some(child);
     }
 
+    /// Time passes while the server does not run.
+    pub(crate) fn let_time_pass(&mut self, time: Duration) {
+        let hurry = self.hurry.as_mut().unwrap();
+        let passed = hurry.began.elapsed().as_secs() * u64::from(hurry.speed) + time.as_secs();
+        (hurry.began_at_secs, hurry.began) = (hurry.began_at_secs + passed, Instant::now());
+    }
+
     /// `picket serve` with this fleet's configuration, but for where it listens.
     pub(crate) fn serve_command(&self) -> Command {
         let config = self.path("picket.toml");
@@ -127,6 +157,12 @@ impl Fleet {
             std::env::var("PICKET_LOG").unwrap_or_else(|_| "info".to_owned()),
         );
         command.stdin(Stdio::null());
+        if let Some(hurry) = &self.hurry {
+            let Hurry {
+                speed, began_at_secs, ..
+            } = hurry;
+            fake_time(&mut command, &format!("@{began_at_secs} x{speed}"));
+        }
         command
     }
 
@@ -217,6 +253,10 @@ impl Fleet {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env_remove("AWS_CA_BUNDLE")
             .stdin(Stdio::null());
+        if let Some(hurry) = &self.hurry {
+            let passed = hurry.began.elapsed().as_secs() * u64::from(hurry.speed);
+            fake_time(&mut command, &format!("@{}", hurry.began_at_secs + passed));
+        }
         command
     }
 
@@ -360,6 +400,17 @@ impl Drop for Fleet {
         }
         self.kill();
     }
+}
+
+/// Has a program believe in another time: `@SECONDS` since the epoch, `x30` for thirty times as fast.
+fn fake_time(command: &mut Command, time: &str) {
+    let library = std::fs::read_dir("/usr/lib")
+        .unwrap()
+        .map(|entry| entry.unwrap().path().join("faketime/libfaketimeMT.so.1"))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("libfaketime is missing: scripts/setup.sh brings it"));
+    command.env("LD_PRELOAD", library).env("FAKETIME", time);
+    command.env("FAKETIME_FMT", "%s").env("FAKETIME_DONT_RESET", "1");
 }
 
 /// A registered device with its files.

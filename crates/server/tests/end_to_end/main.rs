@@ -26,4 +26,5 @@ mod reports;
 mod starts;
 mod topics;
 mod tutorial;
+mod windows;
 mod workshop;

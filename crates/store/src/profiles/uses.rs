@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use picket_model::behavior::Behavior;
+use picket_model::metric::Metric;
 use picket_model::name::ProfileName;
 
 use super::collected::Collected;
@@ -43,7 +44,8 @@ impl Uses {
 
     /// Refuses when a custom metric or a dimension is not there: whoever asked has seen it, but it was removed since.
     pub(super) async fn exist(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        for name in self.metrics.iter().filter(|name| !name.starts_with("aws:")) {
+        let is_custom = |name: &&String| matches!(name.parse(), Ok(Metric::Custom(_)));
+        for name in self.metrics.iter().filter(is_custom) {
             let sql = "SELECT 1 FROM custom_metric WHERE name = $1";
             if tx.row(sql, args![name.as_str()]).await?.is_none() {
                 return Err(missing("custom metric", name));
