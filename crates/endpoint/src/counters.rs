@@ -65,6 +65,8 @@ counters! {
     protocol_errors,
     /// Connections closed because the client was silent.
     keep_alive_timeouts,
+    /// Times that a session did not count what it did, because nobody collected what others had counted.
+    unmetered,
     /// Retained messages.
     retained,
     /// The size of all messages that wait somewhere, are not acknowledged or are retained, each counted once, bytes.

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use picket_model::connection::DisconnectReason;
+use picket_model::meter::{ClientMeter, Presence};
 use picket_model::name::{CertificateId, DeviceName, ThingName};
 use picket_model::time::Timestamp;
 use picket_model::topic::DefenderTopic;
@@ -23,6 +25,22 @@ pub trait Doorkeeper: Send + Sync + 'static {
     /// # Errors
     /// Why the session may not exist; a live one is then cut.
     fn admit(&self, certificate: &CertificateId, client_id: &DeviceName) -> Result<Access, Refusal>;
+
+    /// Whether the certificate may speak for the name: it is attached to the thing of that name, or there is no such thing.
+    fn is_genuine(&self, certificate: &CertificateId, client_id: &DeviceName) -> bool;
+}
+
+/// Takes down who comes, who goes and who is refused, at once; no call blocks. What clients do meanwhile is collected with
+/// [`crate::Handle::take_meters`].
+pub trait Ledger: Send + Sync + 'static {
+    /// A connection was accepted.
+    fn connected(&self, presence: Presence);
+
+    /// A connection that was accepted has ended; [`DisconnectReason::ServerInitiated`] when the endpoint stops.
+    fn disconnected(&self, presence: Presence, reason: DisconnectReason);
+
+    /// A client that shows a certificate and gives a name was refused: one attempt.
+    fn refused(&self, attempt: ClientMeter);
 }
 
 /// What a session may do until it is asked again.

@@ -26,6 +26,8 @@ pub struct ConnectionFacts {
     pub is_clean: bool,
     /// How long the session outlives the connection.
     pub session_expiry: Duration,
+    /// How many connections of the client came before it, since it was away for long.
+    pub version: u64,
     /// When it was accepted.
     pub connected_at: Timestamp,
     /// When and why it ended; `None` while it is there.
@@ -41,6 +43,7 @@ impl ConnectionFacts {
             keep_alive: live.arrival.keep_alive,
             is_clean: live.arrival.is_clean,
             session_expiry: Duration::from_secs(u64::from(live.keep_secs())),
+            version: live.arrival.version,
             connected_at: live.arrival.at,
             ended: None,
         }
@@ -93,6 +96,7 @@ mod tests {
             keep_alive: Duration::from_secs(30),
             is_clean: true,
             session_expiry: Duration::ZERO,
+            version: 0,
             connected_at: Timestamp::from_millis(secs * 1000),
             ended: Some((Timestamp::from_millis(secs * 1000), DisconnectReason::ConnectionLost)),
         };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use picket_model::name::{CertificateId, DeviceName};
+use picket_model::meter::ClientMeter;
+use picket_model::name::{CertificateId, DeviceName, DimensionName};
 use picket_model::time::Timestamp;
 use picket_mqtt::Qos;
 use picket_mqtt::topic::{self, BadTopic};
@@ -256,6 +257,18 @@ impl Handle {
     /// Whether a client has a connection now.
     pub fn is_connected(&self, client_id: &DeviceName) -> bool {
         self.shared.table.live(client_id.as_str()).is_some()
+    }
+
+    /// Takes what clients have done since it was taken last: in no order, and in several parts for a client that had
+    /// several connections. To be called about once a second: a session that has counted is held until then.
+    pub fn take_meters(&self) -> Vec<ClientMeter> {
+        self.shared.metering.take()
+    }
+
+    /// From here on, what clients do is counted by these dimensions as well: names and topic filters, in which
+    /// `${iot:ClientId}` stands for the client id. Of more than ten, the first by name hold.
+    pub fn measure_by(&self, dimensions: Vec<(DimensionName, Vec<String>)>) {
+        self.shared.metering.dimensions.set(dimensions);
     }
 
     /// What has been counted so far.

@@ -8,19 +8,26 @@
 //!
 //! Reading order: [`doors`], `listener` (sockets), `tls` (who may CONNECT), `session` (one connection), `live` and `rights`
 //! (what it may do now), `mailbox` (what waits for it), `router` and `retained` (who gets a message), `table` (all
-//! sessions), `facts` (what is told about connections).
+//! sessions), `facts` and `lifecycle` (what is told about connections), `metering` and `dimensions` (what clients do,
+//! counted).
 //!
-//! Locks are taken in this order, and none is held across an await: table, rights, router, mailbox or retained.
+//! Locks are taken in this order, and none is held across an await: table, rights, router, mailbox or retained. A session's
+//! meter is taken after rights, and before the list of those that have counted.
 
 mod counters;
+mod dimensions;
 pub mod doors;
 mod facts;
 mod handle;
+mod ids;
+mod lifecycle;
 mod limits;
 mod listener;
 mod live;
 mod mailbox;
+mod memory;
 mod message;
+mod metering;
 mod retained;
 mod rights;
 mod router;

@@ -14,13 +14,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::doors::{Clock, Doorkeeper, Inbox};
+use crate::doors::{Clock, Doorkeeper, Inbox, Ledger};
 use crate::handle::Handle;
+use crate::ids::ConnectionIds;
 use crate::limits::Limits;
 use crate::live::Peer;
 use crate::rights::Cut;
 use crate::session;
-use crate::shared::Shared;
+use crate::shared::{Doors, Shared};
 use crate::tls;
 
 /// How long to wait after the operating system has refused a connection, for example for want of file descriptors.
@@ -96,6 +97,7 @@ impl Endpoint {
         config: EndpointConfig,
         doorkeeper: Arc<impl Doorkeeper>,
         inbox: Arc<impl Inbox>,
+        ledger: Arc<impl Ledger>,
     ) -> Result<Self, BindError> {
         let doorkeeper: Arc<dyn Doorkeeper> = doorkeeper;
         let tls: Arc<ServerConfig> =
@@ -107,9 +109,15 @@ impl Endpoint {
             None => None,
         };
         let (alpn_listener, alpn_address) = alpn.unzip();
+        let ids = ConnectionIds::starting((config.clock)(), tls::random().map_err(BindError::Tls)?);
+        let doors = Doors {
+            doorkeeper,
+            inbox,
+            ledger,
+        };
         Ok(Self {
             handshakes: Arc::new(Handshakes::new(&config.limits)),
-            shared: Arc::new(Shared::new(config.limits, config.clock, doorkeeper, inbox)),
+            shared: Arc::new(Shared::new(config.limits, config.clock, ids, doors)),
             tls: TlsAcceptor::from(tls),
             listener,
             alpn_listener,

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use picket_model::meter::Presence;
 use picket_model::name::{CertificateId, DeviceName};
 use picket_model::time::Timestamp;
 use picket_policy::{Action, CertificateVariables, ConnectAttributes};
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::doors::{Access, Clock, Doorkeeper, Refusal};
 use crate::mailbox::Session;
+use crate::metering::SessionMeter;
 use crate::rights::{Cut, Rights};
 
 /// Who is at the other end of a connection, as far as TLS can tell.
@@ -33,6 +35,10 @@ pub(crate) struct Peer {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub(crate) at: Timestamp,
+    /// No other connection ever has the same.
+    pub(crate) connection: u64,
+    /// See [`crate::ConnectionFacts::version`].
+    pub(crate) version: u64,
     pub(crate) keep_alive: Duration,
     /// Whether the client began with a new session.
     pub(crate) is_clean: bool,
@@ -51,6 +57,9 @@ pub(crate) struct Live {
     pub(crate) wake: Arc<Notify>,
     /// The same as in `arrival`, unless the client or the API has changed it since.
     keep_secs: AtomicU32,
+    is_genuine: AtomicBool,
+    /// What the client has done and nobody has collected.
+    pub(crate) meter: SessionMeter,
     rights: Mutex<Rights>,
 }
 
@@ -87,6 +96,8 @@ impl Live {
             session,
             wake: Arc::new(Notify::new()),
             keep_secs: AtomicU32::new(arrival.keep_secs),
+            is_genuine: AtomicBool::new(false),
+            meter: SessionMeter::default(),
             arrival,
             rights: Mutex::default(),
         }
@@ -111,6 +122,8 @@ impl Live {
         if rights.ordered_end().is_some() {
             return Ok(());
         }
+        let is_genuine = doorkeeper.is_genuine(&self.peer.certificate, &self.client_id);
+        self.is_genuine.store(is_genuine, Ordering::Relaxed);
         let admitted = match doorkeeper.admit(&self.peer.certificate, &self.client_id) {
             Err(refusal) => {
                 rights.revoke(refusal);
@@ -141,6 +154,22 @@ impl Live {
             Err(refusal) => rights.revoke(refusal),
         }
         rights
+    }
+
+    /// Whether the client may speak for its name, as far as the doorkeeper has been asked.
+    pub(crate) fn is_genuine(&self) -> bool {
+        self.is_genuine.load(Ordering::Relaxed)
+    }
+
+    /// What is taken down of the connection.
+    pub(crate) fn presence(&self) -> Presence {
+        Presence {
+            client_id: self.client_id.clone(),
+            is_genuine: self.is_genuine(),
+            connection: self.arrival.connection,
+            certificate: self.peer.certificate,
+            address: self.peer.address,
+        }
     }
 
     pub(crate) fn keep_secs(&self) -> u32 {

@@ -6,9 +6,7 @@
 use picket_policy::{Action, Decision, Request};
 
 use crate::doors::{Access, Clock, Refusal};
-
-/// Decisions remembered for each action; a device that uses more topics pays for asking the policies again.
-const N_REMEMBERED_MAX: usize = 16;
+use crate::memory::Memory;
 
 /// What a live session may do now.
 #[derive(Default)]
@@ -18,8 +16,8 @@ pub(crate) struct Rights {
     /// Set when a policy asks for the time: then each answer is of its moment, and none is remembered.
     clock: Option<Clock>,
     cut: Option<Cut>,
-    publish: Memory,
-    receive: Memory,
+    publish: Memory<bool>,
+    receive: Memory<bool>,
 }
 
 /// Why a session is to end at once.
@@ -109,29 +107,6 @@ impl Rights {
         if let (Some(clock), Some(access)) = (&self.clock, &mut self.access) {
             access.context.now = Some(clock());
         }
-    }
-}
-
-/// Answers of the policies, until the rights change.
-#[derive(Debug, Default)]
-struct Memory {
-    answers: Vec<(Box<str>, bool)>,
-    next: usize,
-}
-
-impl Memory {
-    fn recall(&mut self, name: &str, decide: impl FnOnce() -> bool) -> bool {
-        if let Some((_, answer)) = self.answers.iter().find(|(known, _)| **known == *name) {
-            return *answer;
-        }
-        let answer = decide();
-        if self.answers.len() < N_REMEMBERED_MAX {
-            self.answers.push((name.into(), answer));
-        } else {
-            self.answers[self.next] = (name.into(), answer);
-            self.next = (self.next + 1) % N_REMEMBERED_MAX;
-        }
-        answer
     }
 }
 

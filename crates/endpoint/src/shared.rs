@@ -5,12 +5,24 @@ use std::sync::Arc;
 use picket_mqtt::Qos;
 
 use crate::counters::Counters;
-use crate::doors::{Clock, Doorkeeper, Inbox, Reply};
+use crate::doors::{Clock, Doorkeeper, Inbox, Ledger, Reply};
+use crate::ids::ConnectionIds;
 use crate::limits::Limits;
 use crate::mailbox::Session;
 use crate::message::{Message, Publication};
+use crate::metering::Metering;
 use crate::router::Router;
 use crate::table::Table;
+
+/// Sessions, ended ones included, whose counts may wait to be collected, for each connection that there may be.
+const N_COUNTING_PER_CONNECTION_MAX: usize = 2;
+
+/// Whom the endpoint asks and tells.
+pub(crate) struct Doors {
+    pub(crate) doorkeeper: Arc<dyn Doorkeeper>,
+    pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+}
 
 /// What all connections share.
 pub(crate) struct Shared {
@@ -18,18 +30,26 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     pub(crate) doorkeeper: Arc<dyn Doorkeeper>,
     pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) metering: Metering,
+    pub(crate) ids: ConnectionIds,
     pub(crate) router: Router,
     pub(crate) table: Table,
     pub(crate) clock: Clock,
 }
 
 impl Shared {
-    pub(crate) fn new(limits: Limits, clock: Clock, doorkeeper: Arc<dyn Doorkeeper>, inbox: Arc<dyn Inbox>) -> Self {
+    pub(crate) fn new(limits: Limits, clock: Clock, ids: ConnectionIds, doors: Doors) -> Self {
+        let counters = Arc::<Counters>::default();
+        let n_active_max = limits.n_connections_max.saturating_mul(N_COUNTING_PER_CONNECTION_MAX);
         Self {
             limits,
-            counters: Arc::default(),
-            doorkeeper,
-            inbox,
+            metering: Metering::new(Arc::clone(&counters), n_active_max),
+            counters,
+            doorkeeper: doors.doorkeeper,
+            inbox: doors.inbox,
+            ledger: doors.ledger,
+            ids,
             router: Router::default(),
             table: Table::default(),
             clock,

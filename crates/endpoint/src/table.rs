@@ -14,6 +14,9 @@ use crate::live::Live;
 use crate::mailbox::Session;
 use crate::rights::Cut;
 
+/// How long a client is away at least before its connections are numbered from 0 again.
+const VERSION_KEPT: Duration = Duration::from_secs(60 * 60);
+
 /// The sessions. Its lock comes before those of rights and mailboxes.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
@@ -55,10 +58,16 @@ pub(crate) struct Entered {
 }
 
 impl Table {
-    /// Enters a connection. An earlier one of the same client id is cut before this returns; its session goes on unless
-    /// `clean_start`.
-    pub(crate) fn enter(&self, client_id: &str, clean_start: bool, make: impl FnOnce(Arc<Session>) -> Live) -> Entered {
+    /// Enters a connection that came at this time. An earlier one of the same client id is cut before this returns; its
+    /// session goes on unless `clean_start`. `make` is given the session and the connection's version.
+    pub(crate) fn enter(
+        &self,
+        client_id: &str,
+        (at, clean_start): (Timestamp, bool),
+        make: impl FnOnce(Arc<Session>, u64) -> Live,
+    ) -> Entered {
         let mut inner = self.inner();
+        let version = inner.next_version(client_id, at);
         let (mut kept, mut ended, mut has_taken_over) = (None, None, false);
         if let Some(Entry { session, state }) = inner.by_client.remove(client_id) {
             let is_kept = match &state {
@@ -78,7 +87,7 @@ impl Table {
         }
         let is_present = kept.is_some();
         let session = kept.unwrap_or_else(|| Arc::new(Session::new(client_id.into())));
-        let live = Arc::new(make(Arc::clone(&session)));
+        let live = Arc::new(make(Arc::clone(&session), version));
         session.attach(Arc::clone(&live.wake));
         inner.departed.forget(client_id);
         let name = Arc::clone(&session.client_id);
@@ -214,6 +223,19 @@ impl Entry {
 }
 
 impl Inner {
+    /// Grows from connection to connection of a client that does not stay away for long, or whose session is kept.
+    fn next_version(&self, client_id: &str, at: Timestamp) -> u64 {
+        if let Some(State::Live(live)) = self.by_client.get(client_id).map(|entry| &entry.state) {
+            return live.arrival.version + 1;
+        }
+        let last = self.departed.find(client_id);
+        let is_recent = |last: &&ConnectionFacts| {
+            let kept = VERSION_KEPT.max(last.session_expiry);
+            last.ended.is_some_and(|(ended_at, _)| at.since(ended_at) < kept)
+        };
+        last.filter(is_recent).map_or(0, |last| last.version + 1)
+    }
+
     fn unlist(&mut self, client_id: &str, state: &State) {
         match state {
             State::Away(key) => drop(self.away.remove(key)),
@@ -241,7 +263,7 @@ mod tests {
     const ENDED: (Timestamp, DisconnectReason) = (Timestamp::from_millis(7), DisconnectReason::ConnectionLost);
 
     fn enter(table: &Table, name: &str, clean_start: bool, keep_secs: u32, certificate: u8) -> Entered {
-        table.enter(name, clean_start, |session| {
+        table.enter(name, (Timestamp::default(), clean_start), |session, version| {
             let peer = Peer {
                 certificate: CertificateId::from_bytes([certificate; 32]),
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -257,6 +279,8 @@ mod tests {
                 session,
                 Arrival {
                     at: Timestamp::default(),
+                    connection: 0,
+                    version,
                     keep_alive: Duration::from_secs(30),
                     is_clean: clean_start,
                     keep_secs,

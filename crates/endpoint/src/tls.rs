@@ -46,6 +46,14 @@ pub(crate) fn server_config(
     Ok(Arc::new(config))
 }
 
+/// A number that nobody can guess.
+pub(crate) fn random() -> Result<u64, Error> {
+    let mut bytes = [0; 8];
+    let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| Error::FailedToGetRandomBytes)?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
 /// The identity of a certificate.
 pub(crate) fn certificate_id(certificate: &CertificateDer<'_>) -> CertificateId {
     CertificateId::from_bytes(fingerprint(certificate))

@@ -87,6 +87,34 @@ pub struct Presence {
     pub address: IpAddr,
 }
 
+impl ClientMeter {
+    /// Dimensions kept; ten are in use at a time, and others only while the log takes nothing.
+    pub const DIMENSIONS_MAX: usize = 16;
+
+    /// Adds what the same client did later.
+    pub fn add(&mut self, later: &Self) {
+        self.certificate = later.certificate;
+        self.n_refused_attempts = self.n_refused_attempts.saturating_add(later.n_refused_attempts);
+        self.n_authorization_failures = self
+            .n_authorization_failures
+            .saturating_add(later.n_authorization_failures);
+        self.total.add(&later.total);
+        for one in &later.dimensions {
+            match self
+                .dimensions
+                .binary_search_by(|own| own.dimension.cmp(&one.dimension))
+            {
+                Ok(at) => {
+                    self.dimensions[at].inside.add(&one.inside);
+                    self.dimensions[at].outside.add(&one.outside);
+                }
+                Err(at) if self.dimensions.len() < Self::DIMENSIONS_MAX => self.dimensions.insert(at, one.clone()),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
 impl Tally {
     /// Addresses kept; a client that is active from more within a second is on no good way either.
     pub const ADDRESSES_MAX: usize = 16;
@@ -174,6 +202,29 @@ mod tests {
             Some((6, 6_052))
         );
         assert_eq!(both.addresses.len(), 1);
+        let dimension = |name: &str, n_received| DimensionMeter {
+            dimension: name.parse().unwrap(),
+            inside: Tally {
+                n_received,
+                ..Tally::default()
+            },
+            outside: Tally::default(),
+        };
+        let client = |certificate, dimensions| ClientMeter {
+            client_id: "a".parse().unwrap(),
+            is_genuine: true,
+            certificate: CertificateId::from_bytes([certificate; 32]),
+            n_refused_attempts: 1,
+            n_authorization_failures: u32::MAX,
+            total: tally.clone(),
+            dimensions,
+        };
+        let mut one = client(1, vec![dimension("b", 1), dimension("d", 1)]);
+        one.add(&client(2, vec![dimension("a", 2), dimension("d", 2)]));
+        let mut expected = client(2, vec![dimension("a", 2), dimension("b", 1), dimension("d", 3)]);
+        expected.n_refused_attempts = 2;
+        expected.total.add(&tally);
+        assert_eq!(one, expected);
         for last in 0..100 {
             both.note_address([192, 0, 2, last].into());
         }

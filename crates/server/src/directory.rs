@@ -170,6 +170,13 @@ impl Doorkeeper for Directory {
             things: standing.things,
         })
     }
+
+    fn is_genuine(&self, certificate: &CertificateId, client_id: &DeviceName) -> bool {
+        let tables = self.read();
+        let access = tables.permissions.certificate(certificate);
+        access.is_some_and(|access| access.has_thing(client_id.as_str()))
+            || !tables.permissions.is_thing(client_id.as_str())
+    }
 }
 
 impl Tables {

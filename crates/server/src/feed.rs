@@ -1,16 +1,20 @@
 //! Carries registry changes that judging depends on from the outbox into the report log, in their order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware::{self, Next};
+use picket_endpoint::Handle;
 use picket_model::record::Record;
 use picket_store::log::{PartitionId, partition_of};
 use picket_store::{Db, OutboxItem, StoreError};
 use tokio::sync::watch;
 
+use crate::metering::dimensions_in_use;
+use crate::pipeline::{Configs, LaneError};
 use crate::writer::{LogWriter, NotStored};
 
 /// The name of this reader of the outbox.
@@ -28,21 +32,36 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// Says up to which commit the log holds everything.
 pub(crate) type Carried = watch::Sender<u64>;
 
-/// Runs until `shutdown`.
-pub(crate) async fn run(
+/// Carries what is in the outbox into the log.
+pub(crate) struct Feed {
     db: Db,
     writer: LogWriter,
     n_partitions: u16,
-    carried: Carried,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    let mut grew = db.outbox_signal();
-    let mut feed = Feed {
-        db,
-        writer,
-        n_partitions,
-        position: None,
-    };
+    measured: Measured,
+    /// `None` before the first look, and after a failure.
+    position: Option<Position>,
+}
+
+/// What the endpoint measures by, as the newest configuration has it.
+#[derive(Clone)]
+pub(crate) struct Measured {
+    pub(crate) db: Db,
+    pub(crate) configs: Arc<Configs>,
+    pub(crate) sessions: Handle,
+}
+
+impl Measured {
+    /// Has the endpoint measure by the dimensions of the newest configuration.
+    pub(crate) async fn follow(&self) -> Result<(), LaneError> {
+        let config = self.configs.of(self.db.judging_revision().await?).await?;
+        self.sessions.measure_by(dimensions_in_use(&config));
+        Ok(())
+    }
+}
+
+/// Runs until `shutdown`.
+pub(crate) async fn run(mut feed: Feed, carried: Carried, mut shutdown: watch::Receiver<bool>) {
+    let mut grew = feed.db.outbox_signal();
     while !*shutdown.borrow() {
         let n_commits = *grew.borrow_and_update();
         match feed.carry().await {
@@ -89,16 +108,10 @@ pub(crate) fn answer_when_carried(router: Router, db: &Db, carried: &Carried) ->
 enum FeedError {
     #[error("the outbox cannot be read")]
     Store(#[from] StoreError),
+    #[error("the newest configuration cannot be read")]
+    Config(#[from] LaneError),
     #[error("the report log takes no record now")]
     Log,
-}
-
-struct Feed {
-    db: Db,
-    writer: LogWriter,
-    n_partitions: u16,
-    /// `None` before the first look, and after a failure.
-    position: Option<Position>,
 }
 
 /// How far the reader is: it alone moves its cursor.
@@ -111,6 +124,16 @@ struct Position {
 }
 
 impl Feed {
+    pub(crate) fn new(writer: LogWriter, n_partitions: u16, measured: Measured) -> Self {
+        Self {
+            db: measured.db.clone(),
+            writer,
+            n_partitions,
+            measured,
+            position: None,
+        }
+    }
+
     /// Carries what is there, at most one page; says how many rows that were. A crash repeats rows, which engines ignore.
     async fn carry(&mut self) -> Result<usize, FeedError> {
         let Position { carried, noted } = match self.position.take() {
@@ -151,6 +174,10 @@ impl Feed {
 
     /// Writes the records that follow from the rows, all of them handed over before the first is waited for; says how many.
     async fn write(&self, rows: Vec<(u64, OutboxItem)>) -> Result<usize, FeedError> {
+        if rows.iter().any(|(_, item)| matches!(item, OutboxItem::Config { .. })) {
+            // Before the log says that it is judged by, so that nothing is missing then.
+            self.measured.follow().await?;
+        }
         let mut written = Vec::new();
         for (_, item) in rows {
             match item {

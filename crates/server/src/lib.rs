@@ -4,7 +4,8 @@
 //! must never hold a rule about devices.
 //!
 //! Reading order: `pipeline` (the way of a report, top to bottom), `gateway` and `writer` (into the log), `directory` and
-//! `live` (who may come in, and what a change does to who is there), [`serve`] (how all of it starts and stops).
+//! `live` (who may come in, and what a change does to who is there), `metering` (what clients do, into the log), [`serve`]
+//! (how all of it starts and stops).
 
 mod api_door;
 mod broker;
@@ -18,6 +19,7 @@ mod first_start;
 mod gateway;
 mod identity;
 mod live;
+mod metering;
 mod percentiles;
 mod pipeline;
 pub mod replay;

@@ -28,11 +28,12 @@ use crate::config::{Config, DeviceKey};
 use crate::directory::Directory;
 use crate::explain::Engines;
 use crate::exports::{ExportTask, Exporter, Exports, exporter};
-use crate::feed;
+use crate::feed::{self, Feed, Measured};
 use crate::first_start::{self, DataDir, OperatorServer};
 use crate::gateway::Gateway;
 use crate::identity::Identity;
 use crate::live::LiveSessions;
+use crate::metering::Metering;
 use crate::percentiles::Merger;
 use crate::pipeline::{Configs, Lane, LaneState, locked};
 use crate::signing::Signing;
@@ -122,7 +123,8 @@ impl Server {
         let directory = Arc::new(Directory::load(core.db.clone(), &core.config, Arc::clone(&core.clock)).await?);
         let gateway = Arc::new(core.gateway(&directory));
         let identity = core.identity(&authority)?;
-        let endpoint = core.endpoint(identity.clone(), &directory, &gateway).await?;
+        let metering = Arc::new(Metering::new(core.config.n_partitions));
+        let endpoint = core.endpoint(identity.clone(), &directory, &gateway, &metering).await?;
         let mqtt_addr = endpoint.local_addr();
         let ports = (mqtt_addr.port(), endpoint.local_alpn_addr().map(|addr| addr.port()));
         let live = Arc::new(LiveSessions {
@@ -145,7 +147,10 @@ impl Server {
 
         let carried = feed::Carried::new(0);
         let router = feed::answer_when_carried(picket_api::router(state), &core.db, &carried);
-        let work = core.work(lanes, &live, exports, carried, letterhead)?;
+        let measured = core.measured(&live);
+        measured.follow().await?;
+        let mut work = core.work(lanes, &live, exports, (carried, measured), letterhead)?;
+        core.meter(&mut work, metering, &live);
         let mut doors = Stage::new(&core.failed);
         doors.spawn("the endpoint", |shutdown| endpoint.run(over(shutdown)));
         doors.spawn("the API", |shutdown| door.serve(router, shutdown, core.failed.clone()));
@@ -317,6 +322,7 @@ impl Core {
         identity: Identity,
         directory: &Arc<Directory>,
         gateway: &Arc<Gateway>,
+        metering: &Arc<Metering>,
     ) -> anyhow::Result<Endpoint> {
         let config = EndpointConfig {
             listen: self.config.mqtt_listen,
@@ -329,7 +335,8 @@ impl Core {
                 Arc::new(move || clock.now())
             },
         };
-        Ok(Endpoint::bind(config, Arc::clone(directory), Arc::clone(gateway)).await?)
+        let (directory, gateway) = (Arc::clone(directory), Arc::clone(gateway));
+        Ok(Endpoint::bind(config, directory, gateway, Arc::clone(metering)).await?)
     }
 
     fn api_state(
@@ -369,7 +376,7 @@ impl Core {
         lanes: Vec<(Lane<SqliteLog>, KeptLane)>,
         live: &Arc<LiveSessions>,
         exports: Exports,
-        carried: feed::Carried,
+        (carried, measured): (feed::Carried, Measured),
         letterhead: Letterhead,
     ) -> anyhow::Result<Stage> {
         let mut work = Stage::new(&self.failed);
@@ -398,13 +405,8 @@ impl Core {
             }
         });
         work.spawn("carrying registry changes", |shutdown| {
-            feed::run(
-                self.db.clone(),
-                self.writer.clone(),
-                self.config.n_partitions,
-                carried,
-                shutdown,
-            )
+            let feed = Feed::new(self.writer.clone(), self.config.n_partitions, measured);
+            feed::run(feed, carried, shutdown)
         });
         let exports = ExportTask::new(exports, live.sessions.clone());
         work.spawn("sending values out", |shutdown| exports.run(shutdown));
@@ -430,6 +432,20 @@ impl Core {
         });
         self.tell(&mut work, letterhead)?;
         Ok(work)
+    }
+
+    fn meter(&self, work: &mut Stage, metering: Arc<Metering>, live: &LiveSessions) {
+        let (sessions, writer) = (live.sessions.clone(), self.writer.clone());
+        work.spawn("metering", |shutdown| metering.run(sessions, writer, shutdown));
+    }
+
+    /// What the endpoint measures by.
+    fn measured(&self, live: &LiveSessions) -> Measured {
+        Measured {
+            db: self.db.clone(),
+            configs: Arc::clone(&self.configs),
+            sessions: live.sessions.clone(),
+        }
     }
 
     /// What messages to subscribers are signed by, and what else they carry.

@@ -58,12 +58,14 @@ pub(crate) struct WriterTask<L> {
     floors: Vec<Timestamp>,
     /// What each partition has still to be told of the clock, before anything that is stamped by it.
     steps: Vec<Option<Step>>,
+    /// Whether this start is in the log: before anything else, partitions are told that all connections are gone.
+    has_begun: bool,
     /// Whether the log has taken nothing lately: said once, and once when it is over.
     is_refusing: bool,
 }
 
 /// A writer of `log`, whose partitions were last stamped with `floors`. What it writes first to each of them that is not
-/// empty says that time has passed while nobody wrote.
+/// empty says that time has passed while nobody wrote, and that no connection of before is left.
 ///
 /// There is at least `linger` between the beginnings of two commits: what comes meanwhile shares the next one.
 pub(crate) fn writer<L: ReportLog>(
@@ -85,6 +87,7 @@ pub(crate) fn writer<L: ReportLog>(
         entries,
         floors,
         steps,
+        has_begun: false,
         is_refusing: false,
     };
     let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
@@ -207,6 +210,7 @@ impl<L: ReportLog> WriterTask<L> {
         match outcome {
             Ok(_) => {
                 self.steps.fill(None);
+                self.has_begun = true;
                 if self.is_refusing {
                     tracing::info!("report log takes records again");
                 }
@@ -235,6 +239,10 @@ impl<L: ReportLog> WriterTask<L> {
             let record = Record::Clock { old, new };
             let at = self.stamp(partition, &record, new);
             news.push(append(partition, Stamped { at, record }));
+            if !self.has_begun {
+                let record = Record::SessionsEnded;
+                news.push(append(partition, Stamped { at, record }));
+            }
         }
         news
     }
@@ -330,12 +338,14 @@ mod tests {
             ],
             vec![
                 (1_000_000, step(400_000, 1_000_000)),
+                (1_000_000, Record::SessionsEnded),
                 (1_000_000, Record::Tick),
                 both[0].clone(),
                 both[1].clone(),
             ],
             vec![
                 (1_000_000, step(2_000_000, 1_000_000)),
+                (1_000_000, Record::SessionsEnded),
                 (1_000_000, Record::Tick),
                 both[0].clone(),
                 both[1].clone(),

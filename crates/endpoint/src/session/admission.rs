@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use picket_model::meter::{ClientMeter, Tally};
 use picket_model::name::DeviceName;
 use picket_model::topic::is_reserved;
 use picket_mqtt::link::{Link, Progress};
@@ -76,19 +77,29 @@ fn admit(shared: &Arc<Shared>, codec: Codec, connect: Connect, peer: Peer) -> Ad
     });
     let (client_id, is_assigned) = match checked {
         Ok(checked) => checked,
-        Err(reason) => return Err((reason, codec)),
+        Err(reason) => {
+            if let Ok(client_id) = connect.client_id.parse() {
+                note_refusal(shared, client_id, &peer, reason);
+            }
+            return Err((reason, codec));
+        }
     };
     let terms = Terms::of(shared, &connect);
     let attributes = attributes(&connect);
-    let entered = shared.table.enter(client_id.as_str(), connect.clean_start, |session| {
-        let arrival = Arrival {
-            at: (shared.clock)(),
-            keep_alive: terms.keep_alive,
-            is_clean: connect.clean_start,
-            keep_secs: terms.keep_secs,
-        };
-        Live::new(client_id.clone(), peer, attributes, session, arrival)
-    });
+    let at = (shared.clock)();
+    let entered = shared
+        .table
+        .enter(client_id.as_str(), (at, connect.clean_start), |session, version| {
+            let arrival = Arrival {
+                at,
+                connection: shared.ids.next(),
+                version,
+                keep_alive: terms.keep_alive,
+                is_clean: connect.clean_start,
+                keep_secs: terms.keep_secs,
+            };
+            Live::new(client_id.clone(), peer, attributes, session, arrival)
+        });
     if let Some(ended) = &entered.ended {
         shared.router.forget(ended);
     }
@@ -96,12 +107,15 @@ fn admit(shared: &Arc<Shared>, codec: Codec, connect: Connect, peer: Peer) -> Ad
         shared.counters.taken_over.add_one();
     }
     let live = entered.live;
-    let seat = Seat::take(Arc::clone(shared), Arc::clone(&live));
+    let mut seat = Seat::take(Arc::clone(shared), Arc::clone(&live));
     // Asked again now that a recheck can find the session: what changed since the first time is seen here, what changes
     // from now on is seen by the recheck.
     if let Err(refused) = live.admit(&*shared.doorkeeper, &shared.clock) {
-        return Err((refusal(shared, refused), codec));
+        let reason = refusal(shared, refused);
+        note_refusal(shared, client_id, &live.peer, reason);
+        return Err((reason, codec));
     }
+    seat.announce();
     drop_denied_subscriptions(shared, &live);
     shared.counters.accepted.add_one();
     let ack = terms.ack(shared, &connect, entered.is_present, is_assigned.then_some(&client_id));
@@ -192,6 +206,28 @@ fn refusal(shared: &Shared, refused: NotAdmitted) -> ConnectAckReason {
     };
     counter.add_one();
     ConnectAckReason::NotAuthorized
+}
+
+/// Takes down an attempt that failed. Of one that names nobody there is nothing to say.
+fn note_refusal(shared: &Shared, client_id: DeviceName, peer: &Peer, reason: ConnectAckReason) {
+    if is_reserved(client_id.as_str()) {
+        return;
+    }
+    let is_denied = reason == ConnectAckReason::NotAuthorized;
+    if is_denied {
+        shared.tell_refused(&client_id, peer);
+    }
+    let mut total = Tally::default();
+    total.note_address(peer.address);
+    shared.ledger.refused(ClientMeter {
+        is_genuine: shared.doorkeeper.is_genuine(&peer.certificate, &client_id),
+        client_id,
+        certificate: peer.certificate,
+        n_refused_attempts: 1,
+        n_authorization_failures: u32::from(is_denied),
+        total,
+        dimensions: Vec::new(),
+    });
 }
 
 /// A session that goes on keeps only the subscriptions that policy allows now.

@@ -70,6 +70,7 @@ impl Connection {
             return false;
         }
         self.shared.counters.delivered.add_one();
+        self.shared.metering.received(&self.live, topic);
         true
     }
 }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
 use crate::doors::Refusal;
+use crate::lifecycle::Event;
 use crate::live::Live;
 use crate::message::{Message, Publication, offered};
 use crate::rights::Cut;
@@ -92,6 +93,8 @@ impl End {
 pub(super) struct Seat {
     shared: Arc<Shared>,
     live: Arc<Live>,
+    /// Whether anybody knows of the connection.
+    is_announced: bool,
     /// How the connection ended, as far as known: a task that panics does not say.
     told: DisconnectReason,
 }
@@ -102,8 +105,16 @@ impl Seat {
         Self {
             shared,
             live,
+            is_announced: false,
             told: DisconnectReason::ServerError,
         }
+    }
+
+    /// Tells everybody that the connection was accepted, and at its end that it has ended.
+    pub(super) fn announce(&mut self) {
+        self.is_announced = true;
+        self.shared.ledger.connected(self.live.presence());
+        self.shared.tell(&self.live, &Event::Connected);
     }
 }
 
@@ -114,6 +125,10 @@ impl Drop for Seat {
         let bounds = (limits.n_away_max, limits.n_departed_max);
         if let Some(ended) = self.shared.table.leave(&self.live, ended, bounds) {
             self.shared.router.forget(&ended);
+        }
+        if self.is_announced {
+            self.shared.ledger.disconnected(self.live.presence(), self.told);
+            self.shared.tell(&self.live, &Event::Disconnected(self.told));
         }
         self.shared.counters.connections.subtract_one();
     }

@@ -45,8 +45,17 @@ impl Connection {
             retain: publish.retain,
         };
         match destination(&publish, rights) {
-            Err(reason) => self.refuse(publish.packet_id, reason, outbound),
-            Ok(Destination::Inbox(topic)) => self.submit(topic, publish, outbound),
+            Err(reason) => {
+                if reason == PublishAckReason::NotAuthorized {
+                    self.shared.metering.refused(&self.live, &publish.topic);
+                }
+                self.refuse(publish.packet_id, reason, outbound)
+            }
+            Ok(Destination::Inbox(topic)) => {
+                let size_bytes = publish.payload.len();
+                self.shared.metering.sent(&self.live, &publish.topic, size_bytes);
+                self.submit(topic, publish, outbound)
+            }
             Ok(Destination::Subscribers) => {
                 let properties = publish
                     .properties
@@ -57,6 +66,8 @@ impl Connection {
                 if !self.shared.publish(&message, publication, Some(&self.live.session)) {
                     return self.refuse(publish.packet_id, PublishAckReason::QuotaExceeded, outbound);
                 }
+                let size_bytes = publish.payload.len();
+                self.shared.metering.sent(&self.live, &publish.topic, size_bytes);
                 self.acknowledge(publish.packet_id, PublishAckReason::Success, outbound)
             }
         }

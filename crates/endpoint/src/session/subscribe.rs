@@ -14,6 +14,7 @@ use picket_mqtt::wire::{
 
 use super::Connection;
 use super::end::End;
+use crate::lifecycle::Event;
 use crate::mailbox::{Delivery, Subscription, SubscriptionOptions};
 use crate::rights::Rights;
 
@@ -32,14 +33,21 @@ impl Connection {
         }
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let mut retained = Vec::new();
+        let mut topics = Vec::with_capacity(subscribe.filters.len());
         for (n_before, filter) in subscribe.filters.iter().enumerate() {
             let granted = if n_before < self.shared.limits.n_filters_per_subscribe_max {
                 self.subscribe_one(filter, rights, &mut retained)
             } else {
                 Err(SubscribeAckReason::QuotaExceeded)
             };
+            // Counted on the topics that it names: of a shared subscription, those that are shared.
+            let named = topic::split_share(&filter.filter).map_or(&*filter.filter, |(_, filter)| filter);
             if granted == Err(SubscribeAckReason::NotAuthorized) {
                 self.shared.counters.denied.add_one();
+                self.shared.metering.refused(&self.live, named);
+            } else if granted.is_ok() {
+                self.shared.metering.subscribed(&self.live, named);
+                topics.push(&*filter.filter);
             }
             reasons.push(granted.unwrap_or_else(|refused| refused));
         }
@@ -50,6 +58,9 @@ impl Connection {
             },
             outbound,
         )?;
+        if !topics.is_empty() {
+            self.shared.tell(&self.live, &Event::Subscribed(&topics));
+        }
         for delivery in retained {
             // One for which there is no room is dropped, as any message.
             let _ = self.live.session.deliver(delivery, &self.shared.limits);
@@ -125,7 +136,13 @@ impl Connection {
             self.shared.router.unsubscribe(&session, filter);
             UnsubscribeAckReason::Success
         };
-        let reasons = filters.iter().map(end).collect();
+        let reasons: Vec<_> = filters.iter().map(end).collect();
+        let ended = filters.iter().zip(&reasons);
+        let ended = ended.filter(|(_, reason)| **reason == UnsubscribeAckReason::Success);
+        let topics: Vec<&str> = ended.map(|(filter, _)| &**filter).collect();
+        if !topics.is_empty() {
+            self.shared.tell(&self.live, &Event::Unsubscribed(&topics));
+        }
         self.answer(Answer::UnsubscribeAck { id, reasons }, outbound)
     }
 }

@@ -219,7 +219,8 @@ async fn an_address_that_is_taken_and_a_key_of_another_are_told() {
     let world = World::start().await;
     let bind = async |address, private_key_pem: &str| {
         let config = endpoint_config(address, &world.device.certificate_pem, private_key_pem, patient());
-        Endpoint::bind(config, Arc::clone(&world.gate), Arc::clone(&world.inbox))
+        let (gate, inbox, book) = (&world.gate, &world.inbox, &world.book);
+        Endpoint::bind(config, Arc::clone(gate), Arc::clone(inbox), Arc::clone(book))
             .await
             .map(|_| ())
     };

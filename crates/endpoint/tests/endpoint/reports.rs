@@ -170,7 +170,11 @@ async fn a_device_answers_no_report() {
         assert_eq!(raw.subscribe(&[filter]).await, [expected], "{filter}");
     }
     watcher.publish("marker", "1", Qos::AtLeastOnce, false).await.unwrap();
-    assert_eq!(until(&mut seen, "marker=1").await, ["marker=1"]);
+    let mut texts = until(&mut seen, "marker=1").await;
+    assert!(!texts.iter().any(|text| text.ends_with("={}")), "{texts:?}");
+    // What the service itself says there.
+    texts.retain(|text| !text.starts_with("$aws/events/"));
+    assert_eq!(texts, ["marker=1"]);
     assert!(world.inbox.submitted().is_empty());
 }
 

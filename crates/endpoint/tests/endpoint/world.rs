@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use picket_endpoint::doors::{Access, Doorkeeper, Inbox, Outcome, Pending, Refusal, Reply, Submission, Verdict};
+use picket_endpoint::doors::{
+    Access, Doorkeeper, Inbox, Ledger, Outcome, Pending, Refusal, Reply, Submission, Verdict,
+};
 use picket_endpoint::{CountersSnapshot, Endpoint, EndpointConfig, Handle, Limits, Recheck};
+use picket_model::connection::DisconnectReason;
+use picket_model::meter::{ClientMeter, Presence};
 use picket_model::name::{CertificateId, DeviceName};
 use picket_model::time::Timestamp;
 use picket_mqtt::{Client, ConnectError, ConnectOptions, Incoming, Message};
@@ -59,6 +63,7 @@ pub(crate) struct World {
     pub(crate) handle: Handle,
     pub(crate) gate: Arc<Gate>,
     pub(crate) inbox: Arc<Log>,
+    pub(crate) book: Arc<Book>,
     pub(crate) authority: Authority,
     /// A device that is known and may do anything, unless a test says otherwise.
     pub(crate) device: Issued,
@@ -78,11 +83,11 @@ impl World {
             .issue_server(&["localhost".to_owned(), "127.0.0.1".to_owned()], NOW_MS)
             .unwrap();
         let device = authority.issue_device("device", KeyKind::P256, NOW_MS).unwrap();
-        let (gate, inbox) = (Arc::new(Gate::default()), Arc::new(Log::default()));
+        let (gate, inbox, book) = (Arc::new(Gate::default()), Arc::new(Log::default()), Arc::default());
         gate.register(&device.certificate_pem);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let config = endpoint_config(any, &server.certificate_pem, &server.private_key_pem, limits);
-        let endpoint = Endpoint::bind(config, Arc::clone(&gate), Arc::clone(&inbox))
+        let endpoint = Endpoint::bind(config, Arc::clone(&gate), Arc::clone(&inbox), Arc::clone(&book))
             .await
             .unwrap();
         let (address, handle) = (endpoint.local_addr(), endpoint.handle());
@@ -104,6 +109,7 @@ impl World {
             handle,
             gate,
             inbox,
+            book,
             authority,
             device,
             tls,
@@ -280,6 +286,8 @@ struct Tables {
     /// Statements by client id; a client without any may do everything.
     policies: HashMap<String, PolicySet>,
     quarantined: HashSet<String>,
+    /// Names that are somebody else's.
+    borrowed: HashSet<String>,
 }
 
 impl Gate {
@@ -309,6 +317,10 @@ impl Gate {
 
     pub(crate) fn quarantine(&self, client_id: &str) {
         self.tables.write().unwrap().quarantined.insert(client_id.to_owned());
+    }
+
+    pub(crate) fn borrow(&self, client_id: &str) {
+        self.tables.write().unwrap().borrowed.insert(client_id.to_owned());
     }
 
     pub(crate) fn release(&self, client_id: &str) {
@@ -348,6 +360,47 @@ impl Doorkeeper for Gate {
             },
             things: Vec::new(),
         })
+    }
+
+    fn is_genuine(&self, _: &CertificateId, client_id: &DeviceName) -> bool {
+        !self.tables.read().unwrap().borrowed.contains(client_id.as_str())
+    }
+}
+
+/// What the endpoint has said of clients.
+#[derive(Default)]
+pub(crate) struct Book {
+    entries: Mutex<Vec<Entry>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    Connected(Presence),
+    Disconnected(Presence, DisconnectReason),
+    Refused(ClientMeter),
+}
+
+impl Book {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.entries.lock().unwrap().clone()
+    }
+
+    fn note(&self, entry: Entry) {
+        self.entries.lock().unwrap().push(entry);
+    }
+}
+
+impl Ledger for Book {
+    fn connected(&self, presence: Presence) {
+        self.note(Entry::Connected(presence));
+    }
+
+    fn disconnected(&self, presence: Presence, reason: DisconnectReason) {
+        self.note(Entry::Disconnected(presence, reason));
+    }
+
+    fn refused(&self, attempt: ClientMeter) {
+        self.note(Entry::Refused(attempt));
     }
 }
 
