@@ -16,6 +16,12 @@ pub(crate) enum LogCommand {
         #[arg(long, env = "PICKET_DATA", value_name = "DIR")]
         data: PathBuf,
     },
+    /// Print what the log holds of clients: who came and went, and what they did
+    Clients {
+        /// The server's data directory; no server may run on it
+        #[arg(long, env = "PICKET_DATA", value_name = "DIR")]
+        data: PathBuf,
+    },
     /// Print each report in the log: partition, position, thing and report id
     Reports {
         /// The server's data directory; no server may run on it
@@ -42,6 +48,7 @@ pub(crate) fn run(command: LogCommand) -> anyhow::Result<()> {
                     ),
                 }
             }
+            LogCommand::Clients { data } => replay::clients(&data, |line| Ok(telemetry::say(line)?)).await,
             LogCommand::Reports { data } => replay::reports(&data, |line| Ok(telemetry::say(line)?)).await,
         }
     })

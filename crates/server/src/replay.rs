@@ -1,6 +1,8 @@
 //! Judges a log again from its first record and compares what comes out with what is stored: the proof that nothing was
 //! lost, doubled or decided by anything but the log.
 
+mod clients;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -90,6 +92,41 @@ pub async fn replay(data: &Path) -> anyhow::Result<Replayed> {
 /// # Errors
 /// A server runs on the directory, something cannot be read, or `say` fails.
 pub async fn reports(data: &Path, mut say: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for_each_record(data, |partition, seq, stamped| {
+        let Record::Report(report) = &stamped.record else {
+            return Ok(());
+        };
+        let line = json!({
+            "partition": partition.0, "seq": seq.0, "thing": report.thing.as_str(),
+            "reportId": report.report.report_id, "at": stamped.at.millis(),
+        });
+        say(&line.to_string())
+    })
+    .await
+}
+
+/// Says what the directory's log holds of clients: those that came, those that went, and what they did, one JSON object
+/// each.
+///
+/// # Errors
+/// A server runs on the directory, something cannot be read, or `say` fails.
+pub async fn clients(data: &Path, mut say: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    for_each_record(data, |partition, seq, stamped| {
+        for mut line in clients::lines(&stamped.record) {
+            line["partition"] = partition.0.into();
+            line["seq"] = seq.0.into();
+            line["at"] = stamped.at.millis().into();
+            say(&line.to_string())?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn for_each_record(
+    data: &Path,
+    mut visit: impl FnMut(PartitionId, Seq, &Stamped) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let data = DataDir::of_server(data)?;
     let log = open_log(&data).await?;
     for partition in (0..).map(PartitionId) {
@@ -104,13 +141,7 @@ pub async fn reports(data: &Path, mut say: impl FnMut(&str) -> anyhow::Result<()
             for (seq, bytes) in &records {
                 let stamped =
                     Stamped::decode(bytes).with_context(|| format!("record {seq} of partition {partition}"))?;
-                if let Record::Report(report) = &stamped.record {
-                    let line = json!({
-                        "partition": partition.0, "seq": seq.0, "thing": report.thing.as_str(),
-                        "reportId": report.report.report_id, "at": stamped.at.millis(),
-                    });
-                    say(&line.to_string())?;
-                }
+                visit(partition, *seq, &stamped)?;
             }
             let Some((last, _)) = records.last() else { break };
             next = last.next();

@@ -16,6 +16,7 @@ mod fleet_as_code;
 mod https;
 mod leaving;
 mod link;
+mod metering;
 mod mitigation;
 mod operator;
 mod own_network;
