@@ -18,15 +18,12 @@ use crate::source::{Amount, Source};
 impl Engine {
     pub(crate) fn meter(&mut self, (at, now): (Timestamp, Moment), meter: &Meter, outcome: &mut Outcome) {
         for client in &meter.clients {
-            let key = self.client(&client.client_id);
+            let key = self.client(&client.client_id, at);
             if let Some(device) = self.fleet.device_mut(key) {
                 let presence = device
                     .presence
                     .get_or_insert_with(|| Box::new(presence::Presence::begun(now)));
-                presence.active_at = now;
-                if client.is_genuine {
-                    presence.genuine.get_or_insert_default();
-                }
+                presence.act(client.is_genuine, now);
             }
             let amount = |rule: &Rule| rule.source.metered(client);
             self.measure(key, (at, now), (client.is_genuine, client.certificate), amount, outcome);
@@ -35,7 +32,7 @@ impl Engine {
     }
 
     pub(crate) fn arrive(&mut self, (at, now): (Timestamp, Moment), arrival: &Presence, outcome: &mut Outcome) {
-        let key = self.client(&arrival.client_id);
+        let key = self.client(&arrival.client_id, at);
         if let Some(device) = self.fleet.device_mut(key) {
             let presence = device
                 .presence
@@ -50,17 +47,17 @@ impl Engine {
             amount,
             outcome,
         );
-        self.age(key, (at, now), BrokerMetric::DisconnectDuration, outcome);
+        self.age(key, (at, now), arrival.is_genuine, outcome);
         self.drop_surplus((at, now), &mut outcome.changes);
     }
 
     pub(crate) fn leave(&mut self, (at, now): (Timestamp, Moment), departed: &Presence, outcome: &mut Outcome) {
-        let key = self.client(&departed.client_id);
+        let key = self.client(&departed.client_id, at);
         if let Some(device) = self.fleet.device_mut(key) {
             let presence = device
                 .presence
                 .get_or_insert_with(|| Box::new(presence::Presence::begun(now)));
-            presence.leave(departed.connection, now);
+            presence.leave(departed, now);
         }
         let amount = |rule: &Rule| rule.source.moved(false, departed.address);
         self.measure(
@@ -86,10 +83,10 @@ impl Engine {
     }
 
     /// The device that goes by this client id.
-    fn client(&mut self, client_id: &DeviceName) -> DeviceKey {
+    fn client(&mut self, client_id: &DeviceName, at: Timestamp) -> DeviceKey {
         let key = match self.fleet.find(client_id) {
             Some(key) => key,
-            None => self.admit(client_id.clone(), Membership::default()),
+            None => self.admit(client_id.clone(), Membership::default(), at),
         };
         if self.fleet.is_stranger(key) {
             self.fleet.estrange(key);
@@ -128,15 +125,15 @@ impl Engine {
         }
     }
 
-    /// Gives the rules about an age their datapoint.
-    fn age(&mut self, key: DeviceKey, (at, now): (Timestamp, Moment), metric: BrokerMetric, outcome: &mut Outcome) {
+    /// Gives the rules about the time away their datapoint: the client is back.
+    fn age(&mut self, key: DeviceKey, (at, now): (Timestamp, Moment), is_genuine: bool, outcome: &mut Outcome) {
         let Some(device) = self.fleet.device_mut(key) else {
             return;
         };
         let rules = self.rulebook.rules(device.cohort);
-        let is_it = |rule: &Rule| matches!(&rule.source, Source::Broker(one, _) if *one == metric);
+        let is_it = |rule: &Rule| matches!(&rule.source, Source::Broker(BrokerMetric::DisconnectDuration, _));
         for (nth, rule) in rules.iter().enumerate().filter(|(_, rule)| is_it(rule)) {
-            let is_datapoint = device.note_age(nth, rule, (at, now), outcome);
+            let is_datapoint = device.note_age(nth, rule, (at, now), is_genuine, outcome);
             self.counters.n_datapoints += u64::from(is_datapoint);
         }
         self.schedule(key);

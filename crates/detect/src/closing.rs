@@ -42,9 +42,11 @@ impl Engine {
         }
         self.close(end, now, outcome);
         let next = end_after(at);
-        if end.plus(STEP) < next {
-            // Nobody has heard anything for a whole window, although the engine asks to be told the time.
+        if end.plus(STEP) < next && self.rulebook.is_timed() {
+            // Nobody has heard anything for a whole window, although the engine asks to be told the time. Ends of
+            // longer windows have passed too.
             self.whole_since = now;
+            self.drop_buckets();
         }
         self.next_end = Some(next);
     }
@@ -54,6 +56,11 @@ impl Engine {
         let now = self.clock.moment(new);
         self.whole_since = self.clock.now.map_or(now, |latest| latest.max(now));
         self.next_end = self.next_end.map(|_| end_after(new));
+        self.drop_buckets();
+    }
+
+    /// What the running windows hold is not of one window.
+    fn drop_buckets(&mut self) {
         for key in self.fleet.keys().collect::<Vec<_>>() {
             for slot in self
                 .fleet
@@ -126,7 +133,7 @@ impl Engine {
                     let started_at = (whole_since <= started_at).then_some(started_at);
                     device.close(nth, rule, (end, now), started_at, samples, outcome)
                 }
-                Pace::Age => device.note_age(nth, rule, (end, now), outcome),
+                Pace::Age => device.note_age(nth, rule, (end, now), true, outcome),
                 _ => false,
             };
             n_datapoints += u64::from(is_datapoint);
@@ -218,15 +225,17 @@ impl Device {
         (idle(presence.all.connection), idle(genuine))
     }
 
-    /// Gives a rule about an age its datapoint.
+    /// Gives a rule about an age its datapoint; what is forged gives the genuine judge none.
     pub(crate) fn note_age(
         &mut self,
         nth: usize,
         rule: &Rule,
         (at, now): (Timestamp, Moment),
+        is_genuine: bool,
         outcome: &mut Outcome,
     ) -> bool {
-        let ages = self.age_secs(rule, now);
+        let (all, genuine) = self.age_secs(rule, now);
+        let ages = (all, genuine.filter(|_| is_genuine));
         let Some(slot) = self.slots.get_mut(nth) else {
             return false;
         };

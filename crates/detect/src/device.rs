@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use picket_model::behavior::Behavior;
+use picket_model::metric::ReportingMetric;
 use picket_model::name::{DeviceName, ProfileName};
 use picket_model::record::ReportRecord;
 use picket_model::report::Report;
@@ -11,10 +12,12 @@ use picket_model::time::Timestamp;
 use picket_model::violation::{ChangeKind, ViolationChange, ViolationId};
 
 use crate::alarm::Alarm;
+use crate::breach::Check;
 use crate::conduct::{Conduct, Noticed};
+use crate::judge::Judge;
 use crate::moment::Moment;
 use crate::outcome::Outcome;
-use crate::presence::Presence;
+use crate::presence::{Link, Presence};
 use crate::rule::{Pace, Rule};
 use crate::rulebook::{CohortId, Heir};
 use crate::slot::{Known, Occasion, Slot};
@@ -187,8 +190,8 @@ impl Device {
     ) -> u64 {
         let sender = (record.sender.is_attached, record.sender.certificate);
         let noticed = self.notice(&record.report, sender.0);
-        // This report has just been seen; it ends the genuine silence only if it is genuine itself.
-        let ages = (Some(0), self.genuine_seen.map(|seen| now.since(seen).as_secs()));
+        // This report has just been seen; it tells of the genuine silence only if it is genuine itself.
+        let ages = (Some(0), sender.0.then_some(0));
         let occasion = Occasion {
             thing: &self.name,
             at,
@@ -240,15 +243,43 @@ impl Device {
         (all, genuine)
     }
 
+    /// The newest time that the id of a violation was made from.
+    pub(crate) fn named_at(&self) -> Option<Timestamp> {
+        self.slots.iter().filter_map(Slot::named_at).max()
+    }
+
+    /// Ids come from times after this one, if there is one.
+    pub(crate) fn name_after(&mut self, named_until: Option<Timestamp>) {
+        if let Some(named_until) = named_until {
+            self.slots.iter_mut().for_each(|slot| slot.name_after(named_until));
+        }
+    }
+
+    /// A report came that is no news but that the device is there.
+    pub(crate) fn break_silence(
+        &mut self,
+        rules: &[Arc<Rule>],
+        (at, now): (Timestamp, Moment),
+        is_genuine: bool,
+        outcome: &mut Outcome,
+    ) -> u64 {
+        let is_silence = |rule: &Rule| rule.source == Source::Reporting(ReportingMetric::SilenceDuration);
+        let mut n_datapoints = 0;
+        for (nth, rule) in rules.iter().enumerate().filter(|(_, rule)| is_silence(rule)) {
+            n_datapoints += u64::from(self.note_age(nth, rule, (at, now), is_genuine, outcome));
+        }
+        n_datapoints
+    }
+
     /// Goes over to other rules. `heirs` says for each new rule what becomes of its slot; slots of the old rules that
-    /// no rule inherits are invalidated.
+    /// no rule inherits are invalidated. Returns the newest time that one of those made an id from.
     pub(crate) fn change_rules(
         &mut self,
         (old, new): (&[Arc<Rule>], &[Arc<Rule>]),
         heirs: &[Heir],
         (at, now): (Timestamp, Moment),
         changes: &mut Vec<ViolationChange>,
-    ) {
+    ) -> Option<Timestamp> {
         let known: Vec<Known> = new.iter().map(|rule| self.known(rule, now)).collect();
         let mut inherited: Vec<Option<Slot>> = std::mem::take(&mut self.slots).into_iter().map(Some).collect();
         let mut take = |nth: usize| inherited.get_mut(nth).and_then(Option::take);
@@ -274,6 +305,7 @@ impl Device {
                 slot.invalidate(rule, occasion, changes);
             }
         }
+        inherited.iter().flatten().filter_map(Slot::named_at).max()
     }
 
     /// Counts as another device from here on, because it was registered or unregistered. Violations that could go on
@@ -289,7 +321,7 @@ impl Device {
         let known: Vec<Known> = rules.iter().map(|rule| self.known(rule, now)).collect();
         let deadlines: Vec<Moment> = rules
             .iter()
-            .map(|rule| self.data_deadline(rule).unwrap_or_else(|| silence_deadline(now)))
+            .map(|rule| self.data_deadlines(rule).0.unwrap_or_else(|| silence_deadline(now)))
             .collect();
         let occasion = Occasion {
             thing: &self.name,
@@ -336,18 +368,39 @@ impl Device {
         }
     }
 
-    /// When the device will have been silent for too long to be still in alarm about this; `None`: never, as things are.
-    fn data_deadline(&self, rule: &Rule) -> Option<Moment> {
+    /// When the device will have been silent for too long to be still in alarm about this, by any sign of it and by
+    /// genuine ones; `None`: never, as things are.
+    fn data_deadlines(&self, rule: &Rule) -> (Option<Moment>, Option<Moment>) {
         match rule.source {
             // Silence itself is what these tell.
-            _ if rule.source.is_age() => None,
+            _ if rule.source.is_age() => (None, None),
             Source::Broker(..) => {
-                let presence = self.presence.as_deref()?;
-                let is_away = presence.all.connection.is_none();
-                is_away.then(|| silence_deadline(presence.active_at))
+                let away = |link: &Link| link.connection.is_none().then(|| silence_deadline(link.active_at));
+                let presence = self.presence.as_deref();
+                let genuine = presence.and_then(|presence| presence.genuine.as_ref());
+                (
+                    presence.and_then(|presence| away(&presence.all)),
+                    genuine.and_then(away),
+                )
             }
-            Source::Device(_) | Source::Custom(..) | Source::Reporting(_) => self.last_seen.map(silence_deadline),
+            Source::Device(_) | Source::Custom(..) | Source::Reporting(_) => (
+                self.last_seen.map(silence_deadline),
+                self.genuine_seen.map(silence_deadline),
+            ),
         }
+    }
+
+    /// The same where the judge is in alarm.
+    fn silence_deadlines(&self, slot: &Slot, rule: &Rule) -> (Option<Moment>, Option<Moment>) {
+        // Most slots are not in alarm, and this is asked of all of them.
+        if slot.open().is_none() {
+            return (None, None);
+        }
+        let (all, genuine) = self.data_deadlines(rule);
+        (
+            all.filter(|_| slot.all.alarm.is_raised()),
+            genuine.filter(|_| slot.genuine().alarm.is_raised()),
+        )
     }
 
     /// The age that the rule is about, in seconds: by any sign of the device, and by genuine ones.
@@ -370,42 +423,42 @@ impl Device {
         }
     }
 
-    /// When the age that the rule is about will first be more than is normal, if it is not already; `None` also while
-    /// it does not grow.
-    fn age_deadline(&self, slot: &Slot, rule: &Rule) -> Option<Moment> {
-        let limit = rule.check().filter(|_| rule.breaks_early())?.first_breach()?;
+    /// When the age that the rule is about will first be more than is normal, for each judge that is not in alarm;
+    /// `None` also while it does not grow.
+    fn age_deadlines(&self, slot: &Slot, rule: &Rule) -> (Option<Moment>, Option<Moment>) {
+        let limit = rule.check().filter(|_| rule.pace == Pace::Age && rule.breaks_early());
+        let Some(limit) = limit.and_then(Check::first_breach) else {
+            return (None, None);
+        };
         let begun = match rule.source {
             Source::Broker(..) => {
-                let presence = self.presence.as_deref()?;
-                let links = [Some(&presence.all), presence.genuine.as_ref()];
-                links.map(|link| {
-                    link.filter(|link| link.connection.is_none())
-                        .and_then(|link| link.left_at)
-                })
+                let left = |link: &Link| link.left_at.filter(|_| link.connection.is_none());
+                let presence = self.presence.as_deref();
+                let genuine = presence.and_then(|presence| presence.genuine.as_ref());
+                (
+                    presence.and_then(|presence| left(&presence.all)),
+                    genuine.and_then(left),
+                )
             }
-            _ => [self.last_seen, self.genuine_seen],
+            _ => (self.last_seen, self.genuine_seen),
         };
-        let judges = [&slot.all, slot.genuine()];
-        let due = judges.into_iter().zip(begun).filter_map(|(judge, begun)| {
-            let is_calm = judge.alarm == Alarm::QUIET;
-            begun
-                .filter(|_| is_calm)
-                .map(|begun| begun.plus(Duration::from_secs(limit)))
-        });
-        due.min()
+        let due = |judge: &Judge, begun: Option<Moment>| {
+            let begun = begun.filter(|_| judge.alarm == Alarm::QUIET)?;
+            Some(begun.plus(Duration::from_secs(limit)))
+        };
+        (due(&slot.all, begun.0), due(slot.genuine(), begun.1))
     }
 
     /// When something is next due: an age that is too high, a violation that falls to silence.
     pub(crate) fn deadline(&self, rules: &[Arc<Rule>]) -> Option<Moment> {
         let mut deadline = self.former.iter().map(|former| former.deadline).min();
         for (slot, rule) in self.slots.iter().zip(rules) {
-            let silent = slot.open().and_then(|_| self.data_deadline(rule));
-            let aged = if rule.pace == Pace::Age {
-                self.age_deadline(slot, rule)
-            } else {
-                None
-            };
-            deadline = [deadline, silent, aged].into_iter().flatten().min();
+            let silent = self.silence_deadlines(slot, rule);
+            let aged = self.age_deadlines(slot, rule);
+            deadline = [deadline, silent.0, silent.1, aged.0, aged.1]
+                .into_iter()
+                .flatten()
+                .min();
         }
         deadline
     }
@@ -418,30 +471,26 @@ impl Device {
         changes: &mut Vec<ViolationChange>,
     ) -> u64 {
         self.end_former((at, now), changes, |former| former.deadline <= now);
-        let due: Vec<(usize, bool)> = self
-            .slots
-            .iter()
-            .zip(rules)
-            .enumerate()
-            .filter_map(|(nth, (slot, rule))| {
-                let is_silent = || slot.open().is_some() && self.data_deadline(rule).is_some_and(|due| due <= now);
-                let is_aged = || rule.pace == Pace::Age && self.age_deadline(slot, rule).is_some_and(|due| due <= now);
-                (is_silent() || is_aged()).then(|| (nth, is_silent()))
-            })
-            .collect();
         let mut n_datapoints = 0;
-        for (nth, is_silent) in due {
-            let Some(rule) = rules.get(nth) else { continue };
+        for (nth, rule) in rules.iter().enumerate() {
+            let Some(slot) = self.slots.get(nth) else { continue };
+            let is_due = |due: Option<Moment>| due.is_some_and(|due| due <= now);
+            let (all, genuine) = self.silence_deadlines(slot, rule);
+            let is_silent = (is_due(all), is_due(genuine));
+            let (all, genuine) = self.age_deadlines(slot, rule);
+            let is_aged = (is_due(all), is_due(genuine));
             let ages = self.age_secs(rule, now);
+            let ages = (ages.0.filter(|_| is_aged.0), ages.1.filter(|_| is_aged.1));
             let Some(slot) = self.slots.get_mut(nth) else { continue };
             let occasion = Occasion {
                 thing: &self.name,
                 at,
                 now,
             };
-            if is_silent {
-                slot.invalidate(rule, occasion, changes);
-            } else {
+            if is_silent != (false, false) {
+                slot.fall_silent(rule, is_silent, occasion, changes);
+            }
+            if is_aged != (false, false) {
                 n_datapoints += u64::from(slot.age(rule, ages, true, occasion, changes));
             }
         }

@@ -31,6 +31,8 @@ pub struct Engine {
     pub(crate) next_end: Option<Timestamp>,
     /// Windows that began before are not whole: the server was not there, or its clock was set.
     pub(crate) whole_since: Moment,
+    /// The newest time that a slot made an id from which is gone: ids of its successors come after.
+    pub(crate) named_until: Option<Timestamp>,
     pub(crate) counters: Counters,
 }
 
@@ -78,6 +80,7 @@ impl Engine {
             n_strangers_max: n_unregistered_max.max(1),
             next_end: None,
             whole_since: Moment::default(),
+            named_until: None,
             counters: Counters::default(),
         }
     }
@@ -90,6 +93,9 @@ impl Engine {
         if let Record::Clock { old, new } = input.stamped.record {
             self.clock.set(old, new);
             self.restart_windows(new);
+            for key in self.fleet.keys().collect::<Vec<_>>() {
+                self.name_after(key, new);
+            }
             return outcome;
         }
         let now = self.clock.advance(at);
@@ -144,7 +150,7 @@ impl Engine {
     fn report(&mut self, (at, now): (Timestamp, Moment), record: ReportRecord, outcome: &mut Outcome) {
         let key = match self.fleet.find(&record.thing) {
             Some(key) => key,
-            None => self.admit(record.thing.clone(), Membership::default()),
+            None => self.admit(record.thing.clone(), Membership::default(), at),
         };
         if self.fleet.is_stranger(key) {
             self.fleet.estrange(key);
@@ -156,6 +162,9 @@ impl Engine {
         };
         if !device.note_report(record.report.report_id, record.payload_hash, is_genuine, now) {
             self.counters.n_duplicates += 1;
+            let rules = self.rulebook.rules(device.cohort);
+            self.counters.n_datapoints += device.break_silence(rules, (at, now), is_genuine, outcome);
+            self.schedule(key);
             return;
         }
         self.counters.n_reports += 1;
@@ -186,7 +195,8 @@ impl Engine {
             };
             if let Some(succession) = successions.get(&device.cohort) {
                 let rules = (&*succession.old, &*succession.new);
-                device.change_rules(rules, &succession.heirs, (at, now), changes);
+                let named_at = device.change_rules(rules, &succession.heirs, (at, now), changes);
+                self.named_until = self.named_until.max(named_at);
             }
             let rulebook = &self.rulebook;
             device.end_former((at, now), changes, |former| {
@@ -205,11 +215,10 @@ impl Engine {
         if let Some(fresh) = changes.get_mut(n_before..) {
             fresh.sort_by(|a, b| a.thing.cmp(&b.thing));
         }
-        if self.rulebook.is_timed() {
+        for key in self.fleet.keys().collect::<Vec<_>>() {
+            self.name_after(key, at);
             // A new rule may be about an age that grows already.
-            for key in self.fleet.keys().collect::<Vec<_>>() {
-                self.schedule(key);
-            }
+            self.schedule(key);
         }
     }
 
@@ -222,7 +231,7 @@ impl Engine {
         let name = DeviceName::from(member.thing);
         let Some(key) = self.fleet.find(&name) else {
             if membership != Membership::default() {
-                self.admit(name, membership);
+                self.admit(name, membership, at);
                 self.drop_surplus((at, now), changes);
             }
             return;
@@ -247,7 +256,8 @@ impl Engine {
         self.rulebook.leave(old_cohort);
         let succession = Succession::between(&old, self.rulebook.rules(device.cohort));
         let rules = (&*succession.old, &*succession.new);
-        device.change_rules(rules, &succession.heirs, (at, now), changes);
+        let named_at = device.change_rules(rules, &succession.heirs, (at, now), changes);
+        self.named_until = self.named_until.max(named_at);
         let is_unknown = device.last_seen.is_none() && device.presence.is_none();
         let is_forgotten = !is_registered && is_unknown && device.former.is_empty();
         if is_forgotten {
@@ -257,11 +267,12 @@ impl Engine {
         } else if was_registered {
             self.fleet.estrange(key);
         }
+        self.name_after(key, at);
         self.schedule(key);
         self.drop_surplus((at, now), changes);
     }
 
-    pub(crate) fn admit(&mut self, name: DeviceName, membership: Membership) -> DeviceKey {
+    pub(crate) fn admit(&mut self, name: DeviceName, membership: Membership, at: Timestamp) -> DeviceKey {
         let is_registered = membership.is_registered;
         let cohort = self.rulebook.join(membership);
         let key = self
@@ -270,11 +281,21 @@ impl Engine {
         if !is_registered {
             self.fleet.estrange(key);
         }
+        self.name_after(key, at);
         key
+    }
+
+    /// Once the clock has been set back, ids may not be made from a time that had its ids before.
+    fn name_after(&mut self, key: DeviceKey, at: Timestamp) {
+        let named_until = self.named_until.filter(|named_until| at <= *named_until);
+        if let Some(device) = self.fleet.device_mut(key) {
+            device.name_after(named_until);
+        }
     }
 
     fn forget(&mut self, key: DeviceKey) -> Option<Device> {
         let device = self.fleet.remove(key)?;
+        self.named_until = self.named_until.max(device.named_at());
         self.rulebook.leave(device.cohort);
         if let Some(wake) = device.wake {
             self.wakes.remove(&(wake, key));

@@ -15,14 +15,10 @@ pub(crate) struct Presence {
     /// By connections that may speak for the device; `None` if there never was one.
     #[n(1)]
     pub(crate) genuine: Option<Link>,
-    /// When the client last did anything, or left.
-    #[n(2)]
-    #[cbor(with = "crate::snapshot::moment")]
-    pub(crate) active_at: Moment,
 }
 
 /// A connection, or the lack of one.
-#[derive(Clone, Debug, Default, PartialEq, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Link {
     /// The connection, and the address that it came from; `None` while there is none.
     #[n(0)]
@@ -31,41 +27,49 @@ pub(crate) struct Link {
     #[n(1)]
     #[cbor(with = "crate::snapshot::optional_moment")]
     pub(crate) left_at: Option<Moment>,
+    /// When the client last did anything, or left.
+    #[n(2)]
+    #[cbor(with = "crate::snapshot::moment")]
+    pub(crate) active_at: Moment,
 }
 
 impl Presence {
-    /// A client that was active, and of which nothing else is known.
+    /// A client of which nothing is known but that it is active now.
     pub(crate) fn begun(now: Moment) -> Self {
         Self {
-            all: Link::default(),
+            all: Link::begun(now),
             genuine: None,
-            active_at: now,
+        }
+    }
+
+    /// The client did something.
+    pub(crate) fn act(&mut self, is_genuine: bool, now: Moment) {
+        self.all.active_at = now;
+        if is_genuine {
+            self.genuine.get_or_insert_with(|| Link::begun(now)).active_at = now;
         }
     }
 
     /// A connection began.
     pub(crate) fn arrive(&mut self, presence: &meter::Presence, now: Moment) {
         let connection = Some((presence.connection, presence.address.to_canonical()));
-        self.active_at = now;
+        self.act(presence.is_genuine, now);
         self.all.connection = connection;
-        if presence.is_genuine {
-            self.genuine.get_or_insert_default().connection = connection;
+        if let Some(genuine) = self.genuine.as_mut().filter(|_| presence.is_genuine) {
+            genuine.connection = connection;
         }
     }
 
     /// A connection ended. If it was taken over, its successor is there already and stays.
-    pub(crate) fn leave(&mut self, connection: u64, now: Moment) {
-        self.active_at = now;
+    pub(crate) fn leave(&mut self, presence: &meter::Presence, now: Moment) {
+        self.act(presence.is_genuine, now);
         for link in std::iter::once(&mut self.all).chain(&mut self.genuine) {
-            link.leave(|one| one == connection, now);
+            link.leave(|one| one == presence.connection, now);
         }
     }
 
     /// Whatever connection there was is gone.
     pub(crate) fn end(&mut self, now: Moment) {
-        if self.all.connection.is_some() {
-            self.active_at = now;
-        }
         for link in std::iter::once(&mut self.all).chain(&mut self.genuine) {
             link.leave(|_| true, now);
         }
@@ -73,9 +77,18 @@ impl Presence {
 }
 
 impl Link {
+    fn begun(now: Moment) -> Self {
+        Self {
+            connection: None,
+            left_at: None,
+            active_at: now,
+        }
+    }
+
     fn leave(&mut self, is_it: impl Fn(u64) -> bool, now: Moment) {
         if self.connection.take_if(|(connection, _)| is_it(*connection)).is_some() {
             self.left_at = Some(now);
+            self.active_at = now;
         }
     }
 

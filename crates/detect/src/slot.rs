@@ -103,11 +103,15 @@ pub(crate) struct Occasion<'a> {
 }
 
 /// Since when a device is known: `None` if nothing was heard of it yet.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Known {
     /// By any sign.
+    #[n(0)]
+    #[cbor(with = "crate::snapshot::optional_moment")]
     pub(crate) all: Option<Moment>,
     /// By a genuine one.
+    #[n(1)]
+    #[cbor(with = "crate::snapshot::optional_moment")]
     pub(crate) genuine: Option<Moment>,
 }
 
@@ -131,7 +135,7 @@ impl Slot {
     pub(crate) fn begun(rule: &Rule, known: Known) -> Self {
         let all = Judge::begun(rule, known.all);
         let genuine = Judge::begun(rule, known.genuine);
-        let aligned = matches!(rule.pace, Pace::Aligned(_)).then(|| Box::new(Aligned::begun(known.all)));
+        let aligned = matches!(rule.pace, Pace::Aligned(_)).then(|| Box::new(Aligned::begun(known)));
         Self {
             apart: (genuine != all).then(|| Box::new(genuine)),
             all,
@@ -165,6 +169,18 @@ impl Slot {
         Self {
             named_at: self.named_at,
             ..Self::begun(rule, known)
+        }
+    }
+
+    /// The time that the newest violation's id was made from.
+    pub(crate) fn named_at(&self) -> Option<Timestamp> {
+        self.named_at.as_deref().copied()
+    }
+
+    /// Ids come from times after this one.
+    pub(crate) fn name_after(&mut self, named_until: Timestamp) {
+        if self.named_at() < Some(named_until) {
+            self.named_at = Some(Box::new(named_until));
         }
     }
 
@@ -329,9 +345,7 @@ impl Slot {
                 let normal = verdicts.into_iter().flatten().find(|one| !one.is_breach);
                 let value = normal.unwrap_or(main).value.to_value();
                 tell(open.id, ChangeKind::Cleared { value });
-                run.open = None;
-                run.breaches.clear();
-                run.offenders.clear();
+                run.end();
             }
             None => {}
         }
@@ -340,7 +354,37 @@ impl Slot {
         }
     }
 
-    /// Nobody judges it any more, or nothing was heard for too long: an open violation ends, the alarms are quiet.
+    /// Nothing was heard for too long, by any sign or by genuine ones: those judges are in alarm no more, and with
+    /// neither in alarm the violation ends. Breaches that were counted before an alarm still count.
+    pub(crate) fn fall_silent(
+        &mut self,
+        rule: &Rule,
+        (all, genuine): (bool, bool),
+        occasion: Occasion<'_>,
+        changes: &mut Vec<ViolationChange>,
+    ) {
+        self.part(all == genuine);
+        if all {
+            self.all.alarm = Alarm::QUIET;
+        }
+        if let Some(judge) = self.apart.as_mut().filter(|_| genuine) {
+            judge.alarm = Alarm::QUIET;
+        }
+        self.join();
+        let is_raised = self.all.alarm.is_raised() || self.genuine().alarm.is_raised();
+        let is_calm = self.is_calm();
+        let Some(run) = self.run.as_mut().filter(|_| !is_raised) else {
+            return;
+        };
+        if let Some(open) = run.end() {
+            changes.push(change(rule, open.id, occasion, ChangeKind::Invalidated));
+        }
+        if is_calm {
+            self.run = None;
+        }
+    }
+
+    /// Nobody judges it any more: an open violation ends, the alarms are quiet.
     pub(crate) fn invalidate(&mut self, rule: &Rule, occasion: Occasion<'_>, changes: &mut Vec<ViolationChange>) {
         if let Some(open) = self.open() {
             changes.push(change(rule, open.id, occasion, ChangeKind::Invalidated));
@@ -354,6 +398,13 @@ impl Slot {
 }
 
 impl Run {
+    /// Ends the open violation; what led to it is forgotten.
+    fn end(&mut self) -> Option<Open> {
+        self.breaches.clear();
+        self.offenders.clear();
+        self.open.take()
+    }
+
     /// Takes note of a breach. Those after the alarm are not kept, but whose fault it is.
     fn note(&mut self, breach: Breach) {
         let at = breach.at;

@@ -28,7 +28,7 @@ pub(crate) use fields::*;
 mod fields;
 
 /// The layout that this version writes and reads.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Version and revision.
 const HEADER_BYTES: usize = 9;
@@ -120,6 +120,7 @@ impl Engine {
         encoder.u64(u64::try_from(self.n_strangers_max).unwrap_or(u64::MAX))?;
         encoder.encode(self.next_end.map(Timestamp::millis))?;
         encoder.i64(self.whole_since.millis())?;
+        encoder.encode(self.named_until.map(Timestamp::millis))?;
         write_fleet_rules(encoder, &self.rulebook)?;
         let mut known: Vec<(DeviceKey, &Device)> = Vec::new();
         let mut strangers: Vec<(DeviceKey, &Device)> = Vec::new();
@@ -160,6 +161,7 @@ impl Engine {
         self.n_strangers_max = usize::try_from(decoder.u64()?).unwrap_or(usize::MAX).max(1);
         self.next_end = decoder.decode::<Option<i64>>()?.map(Timestamp::from_millis);
         self.whole_since = Moment::from_millis(decoder.i64()?);
+        let named_until = decoder.decode::<Option<i64>>()?.map(Timestamp::from_millis);
         read_fleet_rules(decoder, &mut self.rulebook)?;
         let mut cohorts = Vec::new();
         for _ in 0..array(decoder)? {
@@ -171,6 +173,7 @@ impl Engine {
             let cohort = cohort.ok_or_else(|| Malformed::message("a device is of no cohort"))?;
             self.read_device(decoder, cohort, config)?;
         }
+        self.named_until = named_until;
         Ok(())
     }
 
@@ -184,7 +187,7 @@ impl Engine {
         if self.fleet.find(&name).is_some() {
             return Err(Malformed::message("a device is there twice"));
         }
-        let key = self.admit(name, cohort.membership.clone());
+        let key = self.admit(name, cohort.membership.clone(), Timestamp::from_millis(i64::MAX));
         let now = self.clock.now.unwrap_or_default();
         let rules = self
             .fleet

@@ -300,6 +300,6 @@ fn what_is_no_snapshot_is_refused_with_the_reason() {
     other[0] = 9;
     assert_eq!(
         refused(&other, config(3)).to_string(),
-        "snapshot has layout 9, expected 2"
+        "snapshot has layout 9, expected 3"
     );
 }

@@ -7,7 +7,7 @@ use picket_model::time::Timestamp;
 use picket_model::value::MetricValue;
 use picket_model::violation::ViolationChange;
 
-use super::{Finding, Occasion, Slot};
+use super::{Finding, Known, Occasion, Slot};
 use crate::breach::{self, Reading};
 use crate::bucket::Bucket;
 use crate::judge::{Judge, Verdict};
@@ -20,8 +20,7 @@ use crate::source::Amount;
 pub(crate) struct Aligned {
     /// From when on everything is in; `None`: from the first sign of the device on.
     #[n(0)]
-    #[cbor(with = "crate::snapshot::optional_moment")]
-    since: Option<Moment>,
+    since: Known,
     /// Windows that have closed and wait for the fleet's percentile; oldest first, at most [`Aligned::WAITING_MAX`].
     #[n(1)]
     waiting: Vec<Waiting>,
@@ -57,7 +56,7 @@ impl Aligned {
     const WAITING_MAX: usize = 4;
 
     /// Before the first sign of the device; `since` as in [`Aligned::since`].
-    pub(super) fn begun(since: Option<Moment>) -> Self {
+    pub(super) fn begun(since: Known) -> Self {
         Self {
             since,
             waiting: Vec::new(),
@@ -84,7 +83,7 @@ impl Slot {
         // Once in a window at most, so what it holds may be copied.
         let all = self.all.break_early(rule);
         let genuine = match &mut self.apart {
-            Some(judge) => judge.break_early(rule),
+            Some(judge) => genuine.and_then(|_| judge.break_early(rule)),
             None => all.clone(),
         };
         self.join();
@@ -110,15 +109,14 @@ impl Slot {
         occasion: Occasion<'_>,
         changes: &mut Vec<ViolationChange>,
     ) -> Closed {
-        let since = self.aligned.as_ref().and_then(|aligned| aligned.since);
-        let is_whole = started_at.is_some_and(|started_at| since.is_none_or(|since| since <= started_at));
+        let since = self.aligned.as_ref().map(|aligned| aligned.since).unwrap_or_default();
+        let is_whole =
+            |since: Option<Moment>| started_at.is_some_and(|started_at| since.is_none_or(|since| since <= started_at));
+        let (is_whole, is_genuine_whole) = (is_whole(since.all), is_whole(since.genuine));
         let bucket = |judge: &mut Judge, idle: Option<Amount<'_>>| {
             judge.empty().or_else(|| idle.map(|amount| Bucket::of(amount, None)))
         };
-        let is_one = self.apart.is_none() && idle.is_some() == genuine_idle.is_some();
-        if !is_one {
-            self.part(false);
-        }
+        self.part(idle == genuine_idle && is_whole == is_genuine_whole);
         let all_bucket = bucket(&mut self.all, idle);
         let genuine_bucket = match &mut self.apart {
             Some(judge) => bucket(judge, genuine_idle),
@@ -128,7 +126,7 @@ impl Slot {
             .as_ref()
             .and_then(|bucket| self.all.close(rule, bucket, is_whole));
         let genuine = match (&mut self.apart, &genuine_bucket) {
-            (Some(judge), Some(bucket)) => judge.close(rule, bucket, is_whole),
+            (Some(judge), Some(bucket)) => judge.close(rule, bucket, is_genuine_whole),
             (Some(_), None) => None,
             (None, _) => all,
         };
@@ -141,9 +139,10 @@ impl Slot {
                 .map(|bucket| (bucket.reading(rule).to_value(), bucket.sizes())),
             ..Closed::default()
         };
-        if matches!(rule.basis, Basis::Fleet(..)) && is_whole {
-            closed.sample = value(&all_bucket);
-            self.wait(occasion.at, closed.sample, value(&genuine_bucket));
+        if matches!(rule.basis, Basis::Fleet(..)) {
+            closed.sample = value(&all_bucket).filter(|_| is_whole);
+            let genuine = value(&genuine_bucket).filter(|_| is_genuine_whole);
+            self.wait(occasion.at, closed.sample, genuine);
         }
         let finding = Finding {
             all,

@@ -1,21 +1,21 @@
 //! Steps that an engine may live through, and the records that they make.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use picket_model::behavior::{Behavior, Criteria, Limit, NumericOperator, SetOperator, Test, WindowDuration};
-use picket_model::metric::{CustomMetricType, DeviceMetric, Metric};
+use picket_model::connection::DisconnectReason;
+use picket_model::meter::{ClientMeter, DimensionMeter, Meter, Presence, Sizes, Tally};
 use picket_model::name::{CertificateId, DeviceName};
-use picket_model::profile::{JudgedProfile, JudgingConfig, Target};
+use picket_model::profile::JudgingConfig;
 use picket_model::record::{Input, Member, Record, ReportRecord, Sender, Stamped};
 use picket_model::report::{
     Connection, CustomValue, DeviceMetrics, EstablishedConnections, ListeningPort, ListeningPorts, NetworkStats, Report,
 };
 use picket_model::time::Timestamp;
-use picket_model::violation::ViolationChange;
 use proptest::prelude::*;
 
+use crate::config::{N_CONFIGS, config};
+
 pub(crate) const N_THINGS: u8 = 3;
-pub(crate) const N_CONFIGS: u8 = 6;
 
 /// One record, with the time since the one before it.
 #[derive(Clone, Debug)]
@@ -28,9 +28,71 @@ pub(crate) struct Step {
 pub(crate) enum What {
     Report(Said),
     Config(u8),
-    Member { thing: u8, is_registered: bool, groups: u8 },
+    Member {
+        thing: u8,
+        is_registered: bool,
+        groups: u8,
+    },
     Tick,
-    Clock { by_millis: i64 },
+    Clock {
+        by_millis: i64,
+    },
+    Meter(Seen),
+    /// By its parity the connection is genuine or not.
+    Connected {
+        thing: u8,
+        connection: u8,
+    },
+    Disconnected {
+        thing: u8,
+        connection: u8,
+    },
+    SessionsEnded,
+    /// One of the fleet's percentiles so far: it may be late, or come again.
+    Threshold(prop::sample::Index),
+}
+
+impl What {
+    /// Whether it is one that a device with a loose policy could send in another's name.
+    pub(crate) fn is_forged(&self) -> bool {
+        match self {
+            Self::Report(said) => !said.is_attached,
+            Self::Meter(seen) => !seen.is_genuine,
+            Self::Connected { connection, .. } | Self::Disconnected { connection, .. } => !is_genuine(*connection),
+            _ => false,
+        }
+    }
+
+    /// The thing that it is about, if it is about one.
+    pub(crate) fn thing(&self) -> Option<u8> {
+        match self {
+            Self::Report(said) => Some(said.thing),
+            Self::Meter(seen) => Some(seen.thing),
+            Self::Member { thing, .. } | Self::Connected { thing, .. } | Self::Disconnected { thing, .. } => {
+                Some(*thing)
+            }
+            Self::Config(_) | Self::Tick | Self::Clock { .. } | Self::SessionsEnded | Self::Threshold(_) => None,
+        }
+    }
+}
+
+pub(crate) const TICK: Step = Step {
+    gap_millis: 0,
+    what: What::Tick,
+};
+
+/// What the broker saw of a client in a second.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) thing: u8,
+    pub(crate) is_genuine: bool,
+    pub(crate) sizes_bytes: Vec<u32>,
+    pub(crate) n_received: u32,
+    pub(crate) n_refused: u32,
+    pub(crate) n_refused_attempts: u32,
+    pub(crate) address: u8,
+    /// Whether all of it was on the dimension's topics.
+    pub(crate) is_inside: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -44,9 +106,6 @@ pub(crate) struct Said {
     pub(crate) temperature: Option<f64>,
 }
 
-/// What one engine did at each record.
-pub(crate) type Story = Vec<Vec<ViolationChange>>;
-
 pub(crate) fn gap() -> impl Strategy<Value = i64> {
     prop_oneof![
         6 => 0i64..400_000,
@@ -59,7 +118,26 @@ pub(crate) fn gap() -> impl Strategy<Value = i64> {
 pub(crate) fn long_gap() -> impl Strategy<Value = i64> {
     const DAY: i64 = 86_400_000;
     let edges = vec![DAY - 1, DAY, DAY + 1, 2 * DAY - 1, 2 * DAY, 2 * DAY + 1];
-    prop_oneof![20 => gap(), 1 => 0i64..400_000_000, 1 => prop::sample::select(edges)]
+    prop_oneof![200 => gap(), 1 => 0i64..400_000_000, 1 => prop::sample::select(edges)]
+}
+
+/// A correction or a downtime, of up to ten years.
+pub(crate) fn clock_step() -> impl Strategy<Value = i64> {
+    const DAY: i64 = 86_400_000;
+    prop_oneof![
+        -400_000i64..400_000,
+        -3650 * DAY..3650 * DAY,
+        prop::sample::select(vec![
+            1_000,
+            -1_000,
+            300_000,
+            3_600_000,
+            3 * DAY,
+            -3 * DAY,
+            3650 * DAY,
+            -3650 * DAY
+        ]),
+    ]
 }
 
 pub(crate) fn said() -> impl Strategy<Value = Said> {
@@ -88,9 +166,36 @@ pub(crate) fn said() -> impl Strategy<Value = Said> {
         )
 }
 
+pub(crate) fn seen() -> impl Strategy<Value = Seen> {
+    let sizes = prop::collection::vec(prop_oneof![0u32..300, Just(u32::MAX)], 0..4);
+    let small = || prop_oneof![4 => 0u32..3, 1 => Just(u32::MAX)];
+    (
+        (0..N_THINGS, prop::bool::weighted(0.7), any::<bool>()),
+        (sizes, small(), small(), small(), 0u8..4),
+    )
+        .prop_map(|((thing, is_genuine, is_inside), counts)| {
+            let (sizes_bytes, n_received, n_refused, n_refused_attempts, address) = counts;
+            Seen {
+                thing,
+                is_genuine,
+                sizes_bytes,
+                n_received,
+                n_refused,
+                n_refused_attempts,
+                address,
+                is_inside,
+            }
+        })
+}
+
 pub(crate) fn what() -> impl Strategy<Value = What> {
     prop_oneof![
-        20 => said().prop_map(What::Report),
+        14 => said().prop_map(What::Report),
+        8 => seen().prop_map(What::Meter),
+        3 => (0..N_THINGS, 0u8..4).prop_map(|(thing, connection)| What::Connected { thing, connection }),
+        3 => (0..N_THINGS, 0u8..4).prop_map(|(thing, connection)| What::Disconnected { thing, connection }),
+        1 => Just(What::SessionsEnded),
+        1 => any::<prop::sample::Index>().prop_map(What::Threshold),
         2 => (0..N_CONFIGS).prop_map(What::Config),
         2 => (0..N_THINGS, any::<bool>(), 0u8..4)
             .prop_map(|(thing, is_registered, groups)| What::Member { thing, is_registered, groups }),
@@ -106,102 +211,6 @@ pub(crate) fn steps(gap: impl Strategy<Value = i64>) -> impl Strategy<Value = Ve
         steps.insert(0, Step { gap_millis: 0, what });
         steps
     })
-}
-
-pub(crate) fn behavior(name: &str, metric: Metric, test: Test, patience: (u8, u8)) -> Arc<Behavior> {
-    let is_volume = metric == Metric::Device(DeviceMetric::AllBytesOut);
-    Arc::new(Behavior {
-        name: name.parse().unwrap(),
-        metric: Some(metric),
-        dimension: None,
-        criteria: Some(Criteria {
-            test,
-            duration: is_volume.then_some(WindowDuration::Min5),
-            to_alarm: Some(patience.0),
-            to_clear: Some(patience.1),
-        }),
-        suppress_alerts: None,
-        export_metric: None,
-    })
-}
-
-pub(crate) fn threshold(operator: NumericOperator, limit: u64) -> Test {
-    Test::Threshold {
-        operator,
-        limit: Limit::Count(limit),
-    }
-}
-
-/// Six configurations that differ in limits, patience, behaviors, profiles, targets and custom metrics.
-pub(crate) fn config(revision: u64, number: u8) -> JudgingConfig {
-    use NumericOperator::{GreaterThan, LessThanEquals};
-    let bytes = || Metric::Device(DeviceMetric::AllBytesOut);
-    let ports = Test::Ports {
-        operator: SetOperator::In,
-        ports: vec![22, 8888],
-    };
-    let group = |name: &str| Target::Group(name.parse().unwrap());
-    let limit = if number == 1 { 100 } else { 300 };
-    let patience = if number == 2 { (1, 1) } else { (2, 2) };
-    let mut volumes = vec![
-        behavior("much", bytes(), threshold(LessThanEquals, limit), patience),
-        behavior("little", bytes(), threshold(GreaterThan, 50), (1, 1)),
-    ];
-    if number == 3 {
-        volumes.pop();
-    }
-    let listening = Metric::Device(DeviceMetric::ListeningTcpPorts);
-    let mut snapshots = vec![
-        behavior("ports", listening, ports, (1, 1)),
-        behavior(
-            "hot",
-            Metric::Custom("temperature".parse().unwrap()),
-            threshold(LessThanEquals, 30),
-            (1, 3),
-        ),
-    ];
-    let num_remotes = Metric::Device(DeviceMetric::NumEstablishedTcpConnections);
-    snapshots.push(behavior("remotes", num_remotes, threshold(LessThanEquals, 0), (3, 1)));
-    let profile = |name: &str, behaviors, targets| {
-        shared(JudgedProfile {
-            name: name.parse().unwrap(),
-            behaviors,
-            targets,
-            retained: Vec::new(),
-            export_topic: None,
-        })
-    };
-    let targets = match number {
-        4 => vec![Target::RegisteredThings, group("b")],
-        5 => vec![],
-        _ => vec![Target::AllThings],
-    };
-    let kind = if number == 2 {
-        CustomMetricType::StringList
-    } else {
-        CustomMetricType::Number
-    };
-    JudgingConfig {
-        revision,
-        profiles: vec![
-            profile("Snapshots", snapshots, vec![group("a"), Target::UnregisteredThings]),
-            profile("Volumes", volumes, targets),
-        ],
-        custom_metrics: [("temperature".parse().unwrap(), kind)].into(),
-        dimensions: [].into(),
-        strict_aws_timing: false,
-    }
-}
-
-/// As the store gives revisions out: what is the same in them is there once.
-fn shared(profile: JudgedProfile) -> Arc<JudgedProfile> {
-    static MADE: Mutex<Vec<Arc<JudgedProfile>>> = Mutex::new(Vec::new());
-    let mut made = MADE.lock().unwrap();
-    if let Some(same) = made.iter().find(|made| ***made == profile) {
-        return Arc::clone(same);
-    }
-    made.push(Arc::new(profile));
-    Arc::clone(&made[made.len() - 1])
 }
 
 pub(crate) fn thing(number: u8) -> DeviceName {
@@ -254,8 +263,59 @@ pub(crate) fn report(said: &Said) -> Record {
     }))
 }
 
+/// Whether the certificate of the connection of this number is attached to the thing.
+fn is_genuine(connection: u8) -> bool {
+    connection.is_multiple_of(2)
+}
+
+fn presence(number: u8, connection: u8) -> Presence {
+    Presence {
+        client_id: thing(number),
+        is_genuine: is_genuine(connection),
+        connection: connection.into(),
+        certificate: CertificateId::from_bytes([connection; 32]),
+        address: [192, 0, 2, connection].into(),
+    }
+}
+
+fn meter(seen: &Seen) -> Record {
+    let sizes = seen
+        .sizes_bytes
+        .iter()
+        .map(|size_bytes| Sizes::of(usize::try_from(*size_bytes).unwrap()));
+    let tally = Tally {
+        sent: sizes.reduce(Sizes::and),
+        n_received: seen.n_received,
+        n_refused: seen.n_refused,
+        addresses: [[192, 0, 2, seen.address].into()].into(),
+    };
+    let (inside, outside) = if seen.is_inside {
+        (tally.clone(), Tally::default())
+    } else {
+        (Tally::default(), tally.clone())
+    };
+    let dimension = "alarms".parse().unwrap();
+    Record::Meter(Meter {
+        clients: vec![ClientMeter {
+            client_id: thing(seen.thing),
+            is_genuine: seen.is_genuine,
+            certificate: CertificateId::from_bytes([2; 32]),
+            n_refused_attempts: seen.n_refused_attempts,
+            n_authorization_failures: seen.n_refused,
+            total: tally,
+            dimensions: vec![DimensionMeter {
+                dimension,
+                inside,
+                outside,
+            }],
+        }],
+    })
+}
+
 /// The records of these steps, from a clock that starts at `start_millis`.
-pub(crate) fn inputs(start_millis: i64, steps: &[Step]) -> Vec<Input> {
+/// `adapt` leaves of each configuration what the law is about. A percentile is a tick here: which one it is shows only as
+/// the engine goes on.
+pub(crate) fn inputs(start_millis: i64, steps: &[Step], adapt: fn(&mut JudgingConfig)) -> Vec<Input> {
     let mut now = start_millis;
     let mut revision = 0;
     let input = |step: &Step| {
@@ -265,7 +325,7 @@ pub(crate) fn inputs(start_millis: i64, steps: &[Step]) -> Vec<Input> {
             What::Report(said) => report(said),
             What::Config(number) => {
                 revision += 1;
-                made = Some(Arc::new(config(revision, *number)));
+                made = Some(Arc::new(config(revision, *number, adapt)));
                 Record::Config { revision }
             }
             What::Member {
@@ -281,7 +341,13 @@ pub(crate) fn inputs(start_millis: i64, steps: &[Step]) -> Vec<Input> {
                     .map(|(_, name)| name.parse().unwrap())
                     .collect(),
             }),
-            What::Tick => Record::Tick,
+            What::Tick | What::Threshold(_) => Record::Tick,
+            What::Meter(seen) => meter(seen),
+            What::Connected { thing, connection } => Record::Connected(presence(*thing, *connection)),
+            What::Disconnected { thing, connection } => {
+                Record::Disconnected(presence(*thing, *connection), DisconnectReason::ClientInitiated)
+            }
+            What::SessionsEnded => Record::SessionsEnded,
             What::Clock { by_millis } => {
                 let old = Timestamp::from_millis(now);
                 now = now.saturating_add(*by_millis);
