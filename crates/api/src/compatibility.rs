@@ -140,6 +140,12 @@ const NOTES: &[Note] = &[
          `:min`, `:max` and `:sum`. A topic that nobody can subscribe to is refused.",
     ),
     note(
+        &["ListViolationEvents"],
+        Status::Differs,
+        "An alarm that did not wait for the end of its window has the extra member `picketBeforeWindowEnd`; with \
+         `strict_aws_timing` there is none. So do alerts.",
+    ),
+    note(
         &["ListActiveViolations"],
         Status::Differs,
         "A filter by a profile that does not exist gives an empty list.",

@@ -64,6 +64,8 @@ pub struct ViolationEvent {
     pub at: Timestamp,
     /// The datapoint; `None` when invalidated.
     pub value: Option<MetricValue>,
+    /// Whether the violation was raised before the end of its window.
+    pub is_eager: bool,
     /// What an operator thinks of the violation now.
     pub verification: VerificationState,
     /// Why, in the operator's words.
@@ -161,7 +163,7 @@ impl Db {
         n_max: u32,
     ) -> Result<Vec<ViolationEvent>, StoreError> {
         let select = "SELECT e.violation_id, e.thing, e.profile, e.behavior, e.event, e.at, e.value, \
-                      COALESCE(v.verification, 'UNKNOWN'), v.verification_description \
+                      COALESCE(v.verification, 'UNKNOWN'), v.verification_description, COALESCE(v.is_eager, FALSE) \
                       FROM violation_event e LEFT JOIN violation v ON v.violation_id = e.violation_id";
         let mut query = Query::new(select, "TRUE").of_events();
         let [from, to] = [query.arg(from.millis()), query.arg(to.millis())];
@@ -330,6 +332,7 @@ fn event_of(row: &Row) -> Result<ViolationEvent, StoreError> {
         value: row.at::<Option<String>>(6)?.as_deref().map(value_of).transpose()?,
         verification: row.parsed(7)?,
         verification_description: row.at(8)?,
+        is_eager: row.at(9)?,
     })
 }
 

@@ -6,6 +6,7 @@ use picket_aws::wire;
 use picket_aws::wire::picket;
 use picket_model::behavior::wire::Behavior;
 use picket_model::value::wire::MetricValue;
+use picket_model::violation::EventType;
 use picket_store::decisions::{Cause, Decision, DecisionFilter};
 use picket_store::violations::{EventKey, Violation, ViolationEvent, ViolationFilter, ViolationKey};
 
@@ -214,6 +215,7 @@ fn event(event: ViolationEvent) -> wire::ViolationEvent {
         verification_state: event.verification.as_str().to_owned(),
         verification_state_description: event.verification_description,
         violation_event_time: event.at.into(),
+        picket_before_window_end: event.is_eager && event.event == EventType::InAlarm,
     }
 }
 

@@ -118,4 +118,7 @@ pub struct ViolationEvent {
     pub verification_state_description: Option<String>,
     /// When.
     pub violation_event_time: EpochSecs,
+    /// Not of AWS, and only there when true: the alarm was raised before the end of its window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub picket_before_window_end: bool,
 }

@@ -34,6 +34,9 @@ pub struct Alert {
     /// Only for learned criteria.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub violation_event_additional_info: Option<AdditionalInfo>,
+    /// Not of AWS, and only there when true: the alarm was raised before the end of its window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub picket_before_window_end: bool,
 }
 
 /// AWS's `ViolationEventAdditionalInfo`.
@@ -69,6 +72,7 @@ impl From<&ViolationNotice> for Alert {
             security_profile_name: notice.profile.to_string(),
             verification_state: notice.verification.as_str().to_owned(),
             violation_event_additional_info: AdditionalInfo::of(&notice.behavior).filter(|_| !is_invalidated),
+            picket_before_window_end: notice.is_eager,
         }
     }
 }
