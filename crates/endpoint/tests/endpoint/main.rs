@@ -10,6 +10,7 @@
 mod authorization;
 mod certificates;
 mod clients;
+mod cost;
 mod hostile;
 mod lifecycle;
 mod limits;

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use picket_mqtt::Client;
+use rustls::ClientConfig;
 use tokio::process::{Child, Command};
 
 use crate::world::{PATIENCE, VERSIONS, World, client_config, eventually, write_credentials};
@@ -35,8 +37,55 @@ async fn an_endpoint_of_its_own() {
     let port = Path::new(&folder).join("port");
     std::fs::write(port.with_extension("new"), world.address.port().to_string()).unwrap();
     std::fs::rename(port.with_extension("new"), &port).unwrap();
+    let collecting = world.handle.clone();
+    tokio::spawn(async move {
+        let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            second.tick().await;
+            collecting.take_meters();
+        }
+    });
     // Until the other side has gone.
     tokio::task::block_in_place(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).unwrap();
+}
+
+/// An endpoint in a process of its own, which ends with the value.
+pub(crate) struct Apart {
+    pub(crate) child: Child,
+    pub(crate) port: u16,
+    pub(crate) tls: Arc<ClientConfig>,
+    _folder: tempfile::TempDir,
+}
+
+impl Apart {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory::an_endpoint_of_its_own"])
+            .env(FOLDER, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
+        let port = eventually("the endpoint listens", || read("port"))
+            .await
+            .parse()
+            .unwrap();
+        let tls = client_config(
+            &read("ca.pem").unwrap(),
+            &read("cert.pem").unwrap(),
+            &read("key.pem").unwrap(),
+            VERSIONS,
+        );
+        Self {
+            child,
+            port,
+            tls,
+            _folder: folder,
+        }
+    }
 }
 
 fn resident_size_bytes(child: &Child) -> usize {
@@ -47,26 +96,12 @@ fn resident_size_bytes(child: &Child) -> usize {
 
 #[tokio::test]
 async fn an_idle_connection_takes_little_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "memory::an_endpoint_of_its_own"])
-        .env(FOLDER, folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).ok();
-    let port = eventually("the endpoint listens", || read("port"))
-        .await
-        .parse()
-        .unwrap();
-    let tls = client_config(
-        &read("ca.pem").unwrap(),
-        &read("cert.pem").unwrap(),
-        &read("key.pem").unwrap(),
-        VERSIONS,
-    );
+    let Apart {
+        child,
+        port,
+        tls,
+        _folder,
+    } = Apart::start().await;
     let mut clients = Vec::new();
     let mut sizes_bytes = Vec::new();
     for n in [N_BEFORE, N_MEASURED] {
