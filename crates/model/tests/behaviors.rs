@@ -406,7 +406,7 @@ fn what_is_not_judged_yet_says_so() {
         (
             "aws:num-disconnects",
             r#"{"comparisonOperator":"less-than","value":{"count":1},"durationSeconds":300}"#,
-            Some("metrics that the broker measures (aws:num-disconnects) are not judged yet"),
+            None,
         ),
         (
             "heat",

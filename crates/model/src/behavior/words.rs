@@ -35,18 +35,9 @@ impl Behavior {
 
     /// Why the behavior is stored but not judged yet, in words. `None` if it is judged, or has nothing to judge.
     pub fn not_judged(&self) -> Option<String> {
-        let metric = self.metric.as_ref()?;
-        let criteria = self.criteria.as_ref()?;
-        match (&criteria.test, metric) {
-            (Test::Learned { .. }, _) => Some("learned baselines (mlDetectionConfig) are not judged yet".to_owned()),
-            (_, Metric::Broker(metric)) => Some(format!(
-                "metrics that the broker measures ({}) are not judged yet",
-                metric.as_str()
-            )),
-            (_, Metric::Device(_) | Metric::Reporting(_) | Metric::Custom(_)) if self.dimension.is_some() => {
-                Some("dimensions are not judged yet".to_owned())
-            }
-            (_, Metric::Device(_) | Metric::Reporting(_) | Metric::Custom(_)) => None,
+        match self.criteria.as_ref()?.test {
+            Test::Learned { .. } => Some("learned baselines (mlDetectionConfig) are not judged yet".to_owned()),
+            _ => None,
         }
     }
 }

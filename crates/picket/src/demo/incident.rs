@@ -13,8 +13,8 @@ use super::normal::{self, Baseline, in_words};
 use super::screen::Mark;
 use super::stage::Stage;
 use super::story::{
-    AGENT_LOG, ALERTS, BYTES, DEVICE, OTHER_CLIENT, OTHER_LOG, PORTS, PROFILE, THING, find, flowing, grow_used_to,
-    n_accepted, n_published, ready, start_other_client,
+    AGENT_LOG, ALERTS, BYTES, DEVICE, OTHER_CLIENT, OTHER_LOG, PORTS, PROFILE, SIZE, THING, find, flowing,
+    grow_used_to, n_accepted, n_published, ready, start_other_client,
 };
 
 const QUARANTINE: &str = "IsolatedDevices";
@@ -151,6 +151,15 @@ fn alarm(stage: &mut Stage, incident: &mut Incident, baseline: &Baseline) -> any
     stage.tell(
         Mark::Trouble,
         &format!("{BYTES}: more than {limit} out in 5 minutes, {when}"),
+    )?;
+    let sized_at = stage.until("the size of the messages is noticed", |cast| {
+        let listed = cast.operator(&["violation", "list", "--thing", DEVICE])?;
+        Ok(find(&listed, SIZE).and_then(|violation| violation["violationStartTime"].as_f64()))
+    })?;
+    let when = incident.since_compromise(sized_at);
+    stage.tell(
+        Mark::Trouble,
+        &format!("{SIZE}: {DEVICE} sent more than 100 bytes at once, {when}"),
     )?;
     stage.tell(
         Mark::Command,

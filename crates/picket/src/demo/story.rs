@@ -16,6 +16,8 @@ pub(super) const PROFILE: &str = "NormalSensor";
 
 pub(super) const PORTS: &str = "ListeningPorts";
 pub(super) const BYTES: &str = "BytesOut";
+/// What the broker sees of the sensors, whether an agent reports or not.
+pub(super) const SIZE: &str = "MessageSize";
 pub(super) const THING: &str = "Thing03";
 pub(super) const DEVICE: &str = "SensorDevice03";
 /// Another client id that the device's policy allows.
@@ -24,6 +26,20 @@ pub(super) const OTHER_CLIENT: &str = "SensorDevice03-viewer";
 pub(super) const AGENT_LOG: &str = "agent.log";
 pub(super) const OTHER_LOG: &str = "agent-other-client.log";
 pub(super) const ALERTS: &str = "alerts.log";
+
+/// What is normal about what sensors send, as a fleet's file.
+const SENSORS: &str = "\
+dimensions:
+  Temperatures: {stringValues: [temperature-device-01, temperature-device-02, temperature-device-03]}
+profiles:
+  NormalMessages:
+    behaviors:
+      - name: MessageSize
+        metric: aws:message-byte-size
+        metricDimension: {dimensionName: Temperatures}
+        criteria: {comparisonOperator: less-than-equals, value: {count: 100}}
+    targets: [all/things]
+";
 
 /// How many reports are seen to conform before something happens.
 const N_NORMAL: usize = 2;
@@ -205,6 +221,14 @@ fn learn(stage: &mut Stage) -> anyhow::Result<Baseline> {
     stage.tell(
         Mark::Note,
         &format!("Normal is: no listening TCP port but those, and at most {limit} out in 5 minutes."),
+    )?;
+    let file = stage.cast.path("fleet.yaml");
+    std::fs::write(&file, SENSORS).with_context(|| format!("cannot write {}", file.display()))?;
+    stage.tell(Mark::Command, "picket apply -f fleet.yaml")?;
+    stage.cast.operator(&["apply", "-f", &file.display().to_string()])?;
+    stage.tell(
+        Mark::Note,
+        "and, as the broker itself sees it: no message with a temperature has more than 100 bytes.",
     )?;
     conform(stage, &mut baseline)?;
     stage.tell(

@@ -132,9 +132,9 @@ fn what_is_not_judged_yet_is_taken_and_said() {
     let fleet = Fleet::start("");
     let behaviors = json!([
         {
-            "name": "Messages",
+            "name": "Learned",
             "metric": "aws:num-messages-sent",
-            "criteria": { "comparisonOperator": "less-than", "value": { "count": 10 }, "durationSeconds": 300 },
+            "criteria": { "mlDetectionConfig": { "confidenceLevel": "HIGH" } },
         },
         {
             "name": "Quiet",

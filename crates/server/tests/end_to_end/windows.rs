@@ -62,6 +62,61 @@ fn the_fleets_percentile_judges_a_window_at_its_end_and_a_replay_judges_the_same
     assert!(replayed.contains(&violation), "{replayed}");
 }
 
+/// The workshop's third module, as it is written there: `greater-than p50` says that more than the median is normal.
+#[test]
+fn the_workshops_percentile_of_message_sizes_alarms_on_the_two_quiet_sensors() {
+    let fleet = Fleet::start_in_a_hurry(SPEED, "");
+    let behaviors = json!([{
+        "name": "MessageSize",
+        "metric": "aws:message-byte-size",
+        "criteria": {
+            "comparisonOperator": "greater-than", "durationSeconds": 300,
+            "statisticalThreshold": { "statistic": "p50" },
+        },
+    }, {
+        "name": "Large",
+        "metric": "aws:message-byte-size",
+        "criteria": { "comparisonOperator": "less-than-equals", "value": { "count": 1000 } },
+    }, {
+        "name": "Attempts",
+        "metric": "aws:num-connection-attempts",
+        "criteria": { "comparisonOperator": "less-than", "value": { "count": 1000 }, "durationSeconds": 300 },
+    }]);
+    fleet.profile("Workshop", &behaviors);
+    let sensors = [
+        ("Thing01", "23.45".to_owned()),
+        ("Thing02", "23.45 C".to_owned()),
+        ("Thing03", "x".repeat(3_000)),
+    ];
+    let sensors = sensors.map(|(thing, message)| (fleet.device(thing), message));
+    // Each comes, says one thing and goes, as the workshop's sensors do.
+    let sense = |(device, message): &(Device, String)| {
+        let options = ["-t", "temperature", "-m", message];
+        let sent = fleet
+            .mosquitto("mosquitto_pub", device, &device.thing, &options)
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    };
+    sensors.iter().for_each(sense);
+    eventually("the large message is noticed, long before the window ends", || {
+        fleet.is_in_alarm("Thing03", "Large").then_some(())
+    });
+    eventually("the windows have ended", || {
+        sensors.iter().for_each(sense);
+        (fleet.is_in_alarm("Thing01", "MessageSize") && fleet.is_in_alarm("Thing02", "MessageSize")).then_some(())
+    });
+    assert!(
+        !fleet.is_in_alarm("Thing03", "MessageSize"),
+        "more than the median is normal here"
+    );
+    assert!(!fleet.is_in_alarm("Thing01", "Attempts") && !fleet.is_in_alarm("Thing01", "Large"));
+    let violation = fleet.violation_of("Thing01", "MessageSize").unwrap();
+    let explained = fleet.json(&["violation", "explain", &violation]);
+    assert_eq!(explained["engine"]["fleet"]["devices"], 3, "{explained}");
+    assert_eq!(explained["othersInAlarm"], 1, "{explained}");
+}
+
 #[test]
 fn a_silent_device_is_in_alarm_when_its_limit_is_reached_but_not_for_the_servers_absence() {
     let mut fleet = Fleet::start_in_a_hurry(SPEED, "");
