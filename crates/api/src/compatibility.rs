@@ -128,7 +128,8 @@ const NOTES: &[Note] = &[
         &["CreateCustomMetric", "CreateDimension"],
         Status::Differs,
         "The same name with another `clientRequestToken` is ResourceAlreadyExistsException, even with the same settings. \
-         A dimension's value has to be an MQTT topic filter.",
+         A dimension's value has to be an MQTT topic filter. Names of the metrics that are Picket's own \
+         (`picket:silence-duration` and its kin) are refused.",
     ),
     note(
         &["CreateSecurityProfile", "UpdateSecurityProfile"],

@@ -39,6 +39,8 @@ def metrics():
     assert exists["resourceArn"] == f"{ACCOUNT}:custommetric/cpu" and exists["resourceId"] == "cpu", exists
     invalid("other parameters", iot.create_custom_metric, metricName="ram", metricType="number", clientRequestToken="m1")
     invalid("pattern", iot.create_custom_metric, metricName="ram", metricType="number", clientRequestToken="m 1")
+    own = "picket:silence-duration"
+    invalid("measures itself", iot.create_custom_metric, metricName=own, metricType="number", clientRequestToken="m3")
     updated = iot.update_custom_metric(metricName="cpu", displayName="Processor")
     assert updated["displayName"] == "Processor" and updated["metricType"] == "number", updated
     assert updated["lastModifiedDate"] >= updated["creationDate"], updated
@@ -152,6 +154,7 @@ def rules():
         ({"additionalMetricsToRetainV2": [{"metric": "cpu", "metricDimension": {"dimensionName": "admin"}}]}, "support"),
         ({"additionalMetricsToRetainV2": [{"metric": "cpu", "exportMetric": True}]}, "metricsExportConfig"),
         ({"metricsExportConfig": {"mqttTopic": "x" * 513, "roleArn": ROLE}}, "512"),
+        ({"metricsExportConfig": {"mqttTopic": "$aws/things/a", "roleArn": ROLE}}, "does not begin with $"),
         ({"behaviors": [behavior() | {"exportMetric": True}]}, "metricsExportConfig"),
     ]:
         invalid(part, iot.create_security_profile, securityProfileName="broken", **extra)

@@ -1,4 +1,4 @@
-//! The operator's commands, noun verb, over the API and nothing else.
+//! The operator's commands, noun verb, over the API and nothing else; a file of the operator's may be looked at without it.
 //!
 //! Stdout is data, stderr is talk. This room never opens a database or a data directory.
 
@@ -17,10 +17,12 @@ mod fleet;
 mod group;
 mod import;
 mod key;
+mod lint;
 mod output;
 mod policy;
 mod profile;
 mod response;
+mod starter;
 mod thing;
 mod topic;
 mod violation;

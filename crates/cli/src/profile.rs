@@ -14,7 +14,9 @@ use crate::client::Paging;
 use crate::desk::{self, Desk};
 use crate::failure::Failure;
 use crate::field::{text, time};
-use crate::output::{Column, description, table};
+use crate::lint::Lint;
+use crate::output::{Column, Output, description, table};
+use crate::starter::Starter;
 
 /// What to do with security profiles.
 #[derive(Debug, clap::Subcommand)]
@@ -61,11 +63,10 @@ pub enum Verb {
         /// As for attach
         target: Target,
     },
-    /// Say what is doubtful about a profile, before it is created
-    Lint {
-        /// What AWS's CreateSecurityProfile takes, JSON; `-` is stdin
-        file: PathBuf,
-    },
+    /// Say what is doubtful about a profile: of a file without a server, or of one that is stored
+    Lint(Lint),
+    /// Print a profile to begin with, or create it
+    Starter(Starter),
 }
 
 /// Whom a profile is about.
@@ -112,6 +113,15 @@ const BEHAVIORS: [Column; 3] = [
 ];
 
 impl Verb {
+    /// Does what needs no server; `None` if it does.
+    pub(crate) fn offline(&self, output: Output) -> Option<Result<(), Failure>> {
+        match self {
+            Self::Lint(lint) => lint.offline().map(|file| lint.look_at(file, output)),
+            Self::Starter(starter) if !starter.apply => Some(Starter::print(output)),
+            _ => None,
+        }
+    }
+
     pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Create { profile, file } => {
@@ -150,13 +160,14 @@ impl Verb {
                 desk.act(call, &format!("profile {profile} is not attached to {target}"))
                     .await
             }
-            Self::Lint { file } => lint(desk, &file).await,
+            Self::Lint(lint) => lint.run(desk).await,
+            Self::Starter(starter) => starter.run(desk).await,
         }
     }
 }
 
 /// What a file may hold for [`Verb::Create`], as in AWS's CreateSecurityProfile.
-const CREATE_MEMBERS: [&str; 7] = [
+pub(crate) const CREATE_MEMBERS: [&str; 7] = [
     "behaviors",
     "securityProfileDescription",
     "alertTargets",
@@ -219,7 +230,7 @@ fn read(file: &Path, members: &[&str]) -> Result<Value, Failure> {
 
 /// The body to send, or what is wrong with it. The API ignores members that it does not know, as AWS does: a misspelled one
 /// would silently make a profile that judges nothing.
-fn profile_of(mut body: Value, known: &[&str]) -> Result<Value, String> {
+pub(crate) fn profile_of(mut body: Value, known: &[&str]) -> Result<Value, String> {
     let members = body.as_object_mut().ok_or("not an object")?;
     for member in SERVER_MEMBERS {
         members.remove(member);
@@ -293,12 +304,6 @@ fn read_aloud(behavior: &Value) -> Value {
         "rule": parsed.map_or_else(|| behavior.to_string(), |behavior| behavior.in_words()),
         "judged": not_judged.map_or_else(|| "yes".to_owned(), |reason| format!("no: {reason}")),
     })
-}
-
-async fn lint(desk: &Desk, file: &Path) -> Result<(), Failure> {
-    let call = Call::post(&["picket", "v1", "security-profiles", "lint"]).json(&read(file, &CREATE_MEMBERS)?);
-    let answer = desk.client.call(&call).await?;
-    desk.output.json(&answer)
 }
 
 async fn arn_of(desk: &Desk, profile: &ProfileName, target: Target) -> Result<String, Failure> {

@@ -6,7 +6,7 @@
 use picket_model::behavior::{Behavior, wire};
 use picket_model::metric::CustomMetricType;
 use picket_model::name::MetricName;
-use picket_model::profile::{Behaviors, lint::lint};
+use picket_model::profile::Behaviors;
 use serde_json::json;
 
 /// The custom metrics that exist in these tests.
@@ -431,76 +431,4 @@ fn what_is_not_judged_yet_says_so() {
             .not_judged(),
         None
     );
-}
-
-#[test]
-fn behaviors_that_look_inverted_are_pointed_at() {
-    for (metric, criteria, findings) in [
-        (
-            "aws:all-bytes-out",
-            r#"{"comparisonOperator":"less-than-equals","value":{"count":200},"durationSeconds":300}"#,
-            &[][..],
-        ),
-        (
-            "aws:all-bytes-out",
-            r#"{"comparisonOperator":"greater-than","value":{"count":200},"durationSeconds":300}"#,
-            &[
-                "greater-than 200 on aws:all-bytes-out says that more is normal, so it alarms on quiet devices: did you mean less-than-equals 200?",
-            ],
-        ),
-        (
-            "aws:message-byte-size",
-            r#"{"comparisonOperator":"greater-than","durationSeconds":300,"statisticalThreshold":{"statistic":"p50"}}"#,
-            &[
-                "greater-than p50 on aws:message-byte-size says that more is normal, so it alarms on quiet devices: did you mean less-than-equals p50?",
-            ],
-        ),
-        (
-            "aws:num-listening-tcp-ports",
-            r#"{"comparisonOperator":"greater-than-equals","value":{"count":3}}"#,
-            &[
-                "greater-than-equals 3 on aws:num-listening-tcp-ports says that more is normal, so it alarms on quiet devices: did you mean less-than 3?",
-            ],
-        ),
-        (
-            "heat",
-            r#"{"comparisonOperator":"greater-than","value":{"number":3}}"#,
-            &[],
-        ),
-        (
-            "aws:all-bytes-out",
-            r#"{"comparisonOperator":"greater-than-equals","value":{"count":0},"durationSeconds":300}"#,
-            &["every count is 0 or more, so greater-than-equals 0 never alarms"],
-        ),
-        (
-            "aws:all-bytes-out",
-            r#"{"comparisonOperator":"less-than","value":{"count":0},"durationSeconds":300}"#,
-            &["no count is below 0, so less-than 0 alarms at every datapoint"],
-        ),
-        (
-            "heat",
-            r#"{"comparisonOperator":"less-than-equals","durationSeconds":300,"statisticalThreshold":{"statistic":"p100"}}"#,
-            &["no device is above the fleet's maximum, so less-than-equals p100 never alarms"],
-        ),
-        (
-            "heat",
-            r#"{"comparisonOperator":"less-than","durationSeconds":300,"statisticalThreshold":{"statistic":"p100"}}"#,
-            &["less-than p100 alarms for the device with the most in every window; did you mean less-than-equals?"],
-        ),
-        (
-            "aws:destination-ip-addresses",
-            r#"{"comparisonOperator":"in-cidr-set","value":{"cidrs":["0.0.0.0/0","10.0.0.0/8"]}}"#,
-            &["0.0.0.0/0 holds every IPv4 address, so the behavior never alarms for them"],
-        ),
-        (
-            "peers",
-            r#"{"comparisonOperator":"not-in-cidr-set","value":{"cidrs":["10.1.0.0/8","::/0"]}}"#,
-            &[
-                "::/0 holds every IPv6 address, so the behavior alarms for any of them",
-                "10.1.0.0/8 counts as 10.0.0.0/8: bits beyond the prefix are not looked at",
-            ],
-        ),
-    ] {
-        assert_eq!(lint(&parsed(metric, criteria)), findings, "{metric} {criteria}");
-    }
 }

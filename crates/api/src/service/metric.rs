@@ -34,6 +34,11 @@ pub async fn create(
             "metricName is {name}, expected one that does not begin with aws:"
         )));
     }
+    if let Ok(Metric::Reporting(_)) = name.as_str().parse() {
+        return Err(ApiError::invalid(format!(
+            "metricName is {name}, which the server measures itself, expected another"
+        )));
+    }
     let kind: CustomMetricType = input
         .metric_type
         .parse()

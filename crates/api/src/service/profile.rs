@@ -38,7 +38,7 @@ pub async fn create(
     put(&mut extras, METRICS_TO_RETAIN_V2, input.additional_metrics_to_retain_v2);
     put(&mut extras, EXPORT_CONFIG, input.metrics_export_config);
     known.check_extras(behaviors.as_slice(), &extras)?;
-    let warnings = warnings(behaviors.as_slice());
+    let warnings = warnings(&api, behaviors.as_slice(), None).await?;
     let arn = api.arn(&caller, Resource::Profile(input.security_profile_name.clone()));
     let new = NewProfile {
         name: input.security_profile_name,
@@ -132,7 +132,7 @@ pub async fn update(
         .db
         .update_profile(&found.name, &update, Some(expected), api.now())
         .await?;
-    let warnings = warnings(&profile.behaviors);
+    let warnings = warnings(&api, &profile.behaviors, Some(&profile.name)).await?;
     described(&api, &caller, profile, warnings)
 }
 
@@ -146,7 +146,7 @@ pub async fn describe(
     input: wire::DescribeSecurityProfile,
 ) -> Result<wire::SecurityProfileDescription, ApiError> {
     let profile = existing(&api, &input.security_profile_name).await?;
-    let warnings = warnings(&profile.behaviors);
+    let warnings = warnings(&api, &profile.behaviors, Some(&profile.name)).await?;
     described(&api, &caller, profile, warnings)
 }
 
@@ -285,7 +285,7 @@ pub async fn check_behaviors(
         Ok(behaviors) => wire::Validation {
             valid: true,
             validation_errors: Vec::new(),
-            picket_warnings: warnings(behaviors.as_slice()),
+            picket_warnings: warnings(&api, behaviors.as_slice(), None).await?,
         },
         Err(broken) => wire::Validation {
             valid: false,
@@ -306,7 +306,7 @@ pub async fn lint_behaviors(api: Api, _: Caller, input: picket::LintBehaviors) -
     let known = Known::read(&api).await?;
     let behaviors = known.behaviors(input.behaviors).map_err(|broken| refusal(&broken))?;
     Ok(picket::Lint {
-        warnings: warnings(behaviors.as_slice()),
+        warnings: warnings(&api, behaviors.as_slice(), None).await?,
     })
 }
 

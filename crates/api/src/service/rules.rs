@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use picket_model::behavior::{Behavior, wire};
+use picket_model::behavior::{Behavior, Test, wire};
 use picket_model::metric::{CustomMetricType, Metric};
-use picket_model::name::{DimensionName, MetricName};
-use picket_model::profile::{Behaviors, lint};
+use picket_model::name::{DimensionName, MetricName, ProfileName};
+use picket_model::profile::lint::{Surroundings, lint_all};
+use picket_model::profile::{Behaviors, Target};
 use picket_model::topic::is_reserved;
+use picket_store::registry::ThingFilter;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -177,17 +179,53 @@ pub(super) fn refusal(broken: &[String]) -> ApiError {
     ApiError::invalid(broken.join("; "))
 }
 
-/// What is accepted, and may still not be what was meant.
-pub(super) fn warnings(behaviors: &[Behavior]) -> Vec<String> {
-    let of_one = |behavior: &Behavior| {
-        let name = behavior.name.clone();
-        let not_judged = behavior.not_judged().into_iter();
-        lint::lint(behavior)
-            .into_iter()
-            .chain(not_judged)
-            .map(move |text| format!("Behavior {name}: {text}"))
+/// What is accepted, and may still not be what was meant. `profile` is where the behaviors are stored, if they are: then
+/// it is attached to something, maybe.
+pub(super) async fn warnings(
+    api: &ApiState,
+    behaviors: &[Behavior],
+    profile: Option<&ProfileName>,
+) -> Result<Vec<String>, ApiError> {
+    let has_percentile = behaviors.iter().any(|behavior| {
+        let test = behavior.criteria.as_ref().map(|criteria| &criteria.test);
+        matches!(test, Some(Test::Percentile { .. }))
+    });
+    let around = Surroundings {
+        n_devices: match profile {
+            Some(profile) if has_percentile => n_devices(api, profile).await?,
+            _ => None,
+        },
+        server_addresses: api.endpoint_names.iter().filter_map(|name| name.parse().ok()).collect(),
+        ..Surroundings::default()
     };
-    behaviors.iter().flat_map(of_one).collect()
+    let not_judged = behaviors.iter().filter_map(|behavior| {
+        let reason = behavior.not_judged()?;
+        Some(format!("Behavior {}: {reason}", behavior.name))
+    });
+    Ok(lint_all(behaviors, &around).into_iter().chain(not_judged).collect())
+}
+
+/// How many registered things the profile's targets hold, counted as far as it matters; `None` when it is attached to
+/// nothing, or to things that nobody registered.
+async fn n_devices(api: &ApiState, profile: &ProfileName) -> Result<Option<u64>, ApiError> {
+    const N_TARGETS_MAX: u32 = 250;
+    const N_THINGS_MAX: u32 = 10;
+    let mut things = BTreeSet::new();
+    let targets = api.db.targets_of_profile(profile, None, N_TARGETS_MAX).await?;
+    for target in &targets {
+        if Surroundings::N_DEVICES_FEW <= things.len() as u64 {
+            break;
+        }
+        things.extend(match target {
+            Target::AllThings | Target::RegisteredThings => {
+                let few = api.db.things(&ThingFilter::default(), None, N_THINGS_MAX).await?;
+                few.into_iter().map(|thing| thing.name).collect()
+            }
+            Target::Group(group) => api.db.things_of_group(group, true, None, N_THINGS_MAX).await?,
+            Target::UnregisteredThings => return Ok(None),
+        });
+    }
+    Ok((!targets.is_empty()).then_some(things.len() as u64))
 }
 
 fn members<'a>(extras: &'a Map<String, Value>, member: &str) -> impl Iterator<Item = &'a Value> {

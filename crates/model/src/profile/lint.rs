@@ -1,120 +1,96 @@
 //! Behaviors that are valid and probably not meant.
+//!
+//! Reading order: here what is said and of what, `single` (bounds and percentiles of one behavior), `sets` (what its set
+//! holds), `pairs` (behaviors of a profile beside each other).
 
-use crate::behavior::{Behavior, Cidr, Limit, NumericOperator, SetOperator, Statistic, Test};
-use crate::metric::{BrokerMetric, Metric, ValueShape};
+mod pairs;
+mod sets;
+mod single;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::behavior::{Behavior, Test};
+
+/// What is known of the devices that a profile is about, beside what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// How many registered things the profile's targets hold; `None` if nobody counted. Counting may stop at
+    /// [`Surroundings::N_DEVICES_FEW`].
+    pub n_devices: Option<u64>,
+    /// How long devices leave between reports.
+    pub report_interval: Duration,
+    /// Addresses by which devices reach the server, as far as they are known.
+    pub server_addresses: Vec<IpAddr>,
+}
+
+impl Surroundings {
+    /// Below this number of devices it is worth saying what a percentile means.
+    pub const N_DEVICES_FEW: u64 = 10;
+
+    /// How long AWS's agents leave between reports.
+    pub const REPORT_INTERVAL: Duration = Duration::from_secs(300);
+}
+
+/// Nothing is known but what AWS's agents do.
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self {
+            n_devices: None,
+            report_interval: Self::REPORT_INTERVAL,
+            server_addresses: Vec::new(),
+        }
+    }
+}
 
 /// What looks wrong about a behavior, in sentences. It is accepted all the same: AWS accepts it too.
 ///
 /// Most of them come from reading a criterion as the alarm; it says what is normal.
-pub fn lint(behavior: &Behavior) -> Vec<String> {
-    let (Some(metric), Some(criteria)) = (&behavior.metric, &behavior.criteria) else {
+pub fn lint(behavior: &Behavior, around: &Surroundings) -> Vec<String> {
+    let Some(metric) = &behavior.metric else {
+        return vec!["it names no metric, so it judges nothing".to_owned()];
+    };
+    let Some(criteria) = &behavior.criteria else {
         return Vec::new();
     };
     let mut findings = Vec::new();
     match &criteria.test {
         Test::Threshold { operator, limit } => {
-            findings.extend(constant_threshold(*operator, *limit).map(str::to_owned));
-            if findings.is_empty() {
-                let limit = match limit {
-                    Limit::Count(count) => count.to_string(),
-                    Limit::Number(number) => number.to_string(),
-                };
-                findings.extend(inverted(metric, *operator, &limit));
-            }
+            findings.extend(single::threshold(metric, *operator, *limit));
+            findings.extend(single::short_silence(metric, *limit, around.report_interval));
         }
         Test::Percentile { operator, statistic } => {
-            findings.extend(constant_percentile(*operator, *statistic).map(str::to_owned));
-            if findings.is_empty() {
-                findings.extend(inverted(metric, *operator, statistic.as_str()));
-            }
+            findings.extend(single::percentile(metric, *operator, *statistic));
+            findings.extend(
+                around
+                    .n_devices
+                    .and_then(|n| single::tiny_fleet(*operator, *statistic, n)),
+            );
         }
+        Test::Ports { operator, ports } => findings.extend(sets::ports(*operator, ports)),
         Test::Cidrs { operator, cidrs } => {
-            findings.extend(cidrs.iter().filter_map(|cidr| whole_range(*operator, cidr)));
-            findings.extend(cidrs.iter().filter_map(host_bits));
+            findings.extend(sets::cidrs(*operator, cidrs));
+            findings.extend(sets::server_address(metric, *operator, cidrs, &around.server_addresses));
         }
-        Test::Ports { .. } | Test::Numbers { .. } | Test::Strings { .. } | Test::Learned { .. } => {}
+        Test::Numbers { numbers, .. } => findings.extend(sets::repeated(numbers)),
+        Test::Strings { strings, .. } => findings.extend(sets::repeated_texts(strings)),
+        Test::Learned { .. } => {}
     }
+    findings.extend(single::short_window(metric, criteria, around.report_interval));
     findings
 }
 
-/// A lower bound on something that a quiet device has little of.
-fn inverted(metric: &Metric, operator: NumericOperator, limit: &str) -> Option<String> {
-    let likely = match operator {
-        NumericOperator::GreaterThan => NumericOperator::LessThanEquals,
-        NumericOperator::GreaterThanEquals => NumericOperator::LessThan,
-        NumericOperator::LessThan | NumericOperator::LessThanEquals => return None,
+/// What looks wrong about the behaviors of a profile, each by itself and beside the others. Each sentence names its
+/// behavior.
+pub fn lint_all(behaviors: &[Behavior], around: &Surroundings) -> Vec<String> {
+    let of_one = |behavior: &Behavior| {
+        let name = behavior.name.clone();
+        let findings = lint(behavior, around).into_iter();
+        findings.map(move |finding| format!("Behavior {name}: {finding}"))
     };
-    let is_volume = match metric {
-        Metric::Device(metric) => metric.shape() == ValueShape::Count,
-        Metric::Broker(BrokerMetric::DisconnectDuration) | Metric::Reporting(_) | Metric::Custom(_) => false,
-        Metric::Broker(metric) => metric.shape() == ValueShape::Count,
-    };
-    is_volume.then(|| {
-        format!(
-            "{} {limit} on {metric} says that more is normal, so it alarms on quiet devices: did you mean {} {limit}?",
-            operator.as_str(),
-            likely.as_str()
-        )
-    })
-}
-
-/// Limits on counts, which are never below 0, that hold always or never.
-fn constant_threshold(operator: NumericOperator, limit: Limit) -> Option<&'static str> {
-    match (operator, limit) {
-        (NumericOperator::LessThan, Limit::Count(0)) => {
-            Some("no count is below 0, so less-than 0 alarms at every datapoint")
-        }
-        (NumericOperator::GreaterThanEquals, Limit::Count(0)) => {
-            Some("every count is 0 or more, so greater-than-equals 0 never alarms")
-        }
-        _ => None,
-    }
-}
-
-/// Percentiles at the ends, where the device's own value is part of the fleet's.
-fn constant_percentile(operator: NumericOperator, statistic: Statistic) -> Option<&'static str> {
-    match (operator, statistic) {
-        (NumericOperator::LessThanEquals, Statistic::P100) => {
-            Some("no device is above the fleet's maximum, so less-than-equals p100 never alarms")
-        }
-        (NumericOperator::GreaterThanEquals, Statistic::P0) => {
-            Some("no device is below the fleet's minimum, so greater-than-equals p0 never alarms")
-        }
-        (NumericOperator::LessThan, Statistic::P100) => {
-            Some("less-than p100 alarms for the device with the most in every window; did you mean less-than-equals?")
-        }
-        (NumericOperator::GreaterThan, Statistic::P0) => Some(
-            "greater-than p0 alarms for the device with the least in every window; did you mean greater-than-equals?",
-        ),
-        (NumericOperator::LessThan, Statistic::P0) => {
-            Some("no device is below the fleet's minimum, so less-than p0 alarms for every device in every window")
-        }
-        (NumericOperator::GreaterThan, Statistic::P100) => {
-            Some("no device is above the fleet's maximum, so greater-than p100 alarms for every device in every window")
-        }
-        _ => None,
-    }
-}
-
-fn whole_range(operator: SetOperator, cidr: &Cidr) -> Option<String> {
-    let version = if cidr.network.is_ipv4() { "IPv4" } else { "IPv6" };
-    let consequence = match operator {
-        SetOperator::In => "never alarms for them",
-        SetOperator::NotIn => "alarms for any of them",
-    };
-    (cidr.prefix_bits == 0).then(|| format!("{cidr} holds every {version} address, so the behavior {consequence}"))
-}
-
-fn host_bits(cidr: &Cidr) -> Option<String> {
-    let (address, _) = cidr.text.split_once('/')?;
-    let network = cidr.network;
-    let is_network = address
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|address| address.to_canonical() == network.to_canonical());
-    (!is_network).then(|| {
-        format!(
-            "{cidr} counts as {network}/{}: bits beyond the prefix are not looked at",
-            cidr.prefix_bits
-        )
-    })
+    behaviors
+        .iter()
+        .flat_map(of_one)
+        .chain(pairs::pairs(behaviors))
+        .collect()
 }

@@ -155,6 +155,48 @@ fn what_is_not_judged_yet_is_taken_and_said() {
 }
 
 #[test]
+fn doubts_about_a_profile_are_told_with_and_without_a_server() {
+    let fleet = Fleet::start("");
+    let behaviors = json!([{
+        "name": "Percentile",
+        "metric": "aws:num-listening-tcp-ports",
+        "criteria": {
+            "comparisonOperator": "less-than-equals",
+            "statisticalThreshold": { "statistic": "p90" },
+            "durationSeconds": 300,
+        },
+    }]);
+    for thing in ["pump-1", "pump-2", "pump-3"] {
+        fleet.cli(&["thing", "create", thing]);
+    }
+    fleet.profile("Doubtful", &behaviors);
+    let told = fleet.cli(&["profile", "lint", "Doubtful"]);
+    let expected = "Percentile: the profile's targets hold 3 registered things";
+    assert!(told.contains(expected), "{told}");
+    let often = fleet.json(&["profile", "lint", "Doubtful", "--report-interval-secs", "900"]);
+    assert_eq!(often["warnings"].as_array().map(Vec::len), Some(2), "{often}");
+    let file = fleet.path("Doubtful.json");
+    let offline = [
+        "--endpoint",
+        "http://127.0.0.1:1",
+        "profile",
+        "lint",
+        "-f",
+        file.to_str().unwrap(),
+    ];
+    assert_eq!(fleet.cli(&offline), "", "a file knows no devices");
+    fleet.cli(&["profile", "starter", "--apply"]);
+    let shown = fleet.json(&["profile", "show", "Starter"]);
+    let printed: serde_json::Value = serde_json::from_str(&fleet.cli(&["profile", "starter"])).unwrap();
+    assert_eq!(shown["behaviors"], printed["behaviors"]);
+    assert!(
+        fleet
+            .cli(&["profile", "show", "Starter"])
+            .contains("all/registered-things")
+    );
+}
+
+#[test]
 fn mosquitto_reads_the_answer() {
     let fleet = Fleet::start("");
     let device = fleet.device("pump-7");
