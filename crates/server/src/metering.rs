@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use picket_endpoint::Handle;
 use picket_endpoint::doors::Ledger;
 use picket_model::connection::DisconnectReason;
 use picket_model::meter::{ClientMeter, Meter, Presence};
@@ -56,11 +55,16 @@ impl Metering {
         }
     }
 
-    /// Writes until `shutdown`, and then what is left.
-    pub(crate) async fn run(self: Arc<Self>, sessions: Handle, writer: LogWriter, shutdown: watch::Receiver<bool>) {
+    /// Writes until `shutdown`, and then what is left. `collect` says what clients have done since it was asked last.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        collect: impl Fn() -> Vec<ClientMeter>,
+        writer: LogWriter,
+        shutdown: watch::Receiver<bool>,
+    ) {
         tokio::join!(
             self.write_presences(&writer, shutdown.clone()),
-            self.write_tallies(&sessions, &writer, shutdown)
+            self.write_tallies(&collect, &writer, shutdown)
         );
     }
 
@@ -105,7 +109,12 @@ impl Metering {
         (is_refused, if is_refused { 0 } else { presences.take_lost() })
     }
 
-    async fn write_tallies(&self, sessions: &Handle, writer: &LogWriter, mut shutdown: watch::Receiver<bool>) {
+    async fn write_tallies(
+        &self,
+        collect: &impl Fn() -> Vec<ClientMeter>,
+        writer: &LogWriter,
+        mut shutdown: watch::Receiver<bool>,
+    ) {
         let mut second = tokio::time::interval(COLLECT_EVERY);
         second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -115,7 +124,7 @@ impl Metering {
             };
             let (meters, n_lost) = {
                 let mut tallies = self.tallies();
-                for meter in sessions.take_meters() {
+                for meter in collect() {
                     tallies.add(meter);
                 }
                 let partition = |client_id: &DeviceName| self.partition(client_id);
@@ -201,4 +210,206 @@ pub(crate) fn dimensions_in_use(config: &JudgingConfig) -> Vec<(DimensionName, V
         .into_iter()
         .filter_map(|name| Some((name.clone(), filters(name)?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bytes::Bytes;
+    use picket_model::behavior::{Behavior, MetricDimension};
+    use picket_model::meter::Tally;
+    use picket_model::name::CertificateId;
+    use picket_model::profile::{JudgedProfile, Target};
+    use picket_model::record::Stamped;
+    use picket_model::time::Timestamp;
+    use picket_store::log::{Append, Bounds, Fill, LogError, ReportLog, Seq};
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::writer::writer;
+
+    /// A log that refuses the first appends, and two of three after that.
+    #[derive(Default)]
+    struct Moody {
+        n_appends: AtomicU32,
+        taken: watch::Sender<Vec<Record>>,
+    }
+
+    impl ReportLog for Moody {
+        async fn append(&self, records: Vec<Append>) -> Result<Vec<Seq>, LogError> {
+            let n_before = self.n_appends.fetch_add(1, Ordering::Relaxed);
+            if n_before < 4 || !n_before.is_multiple_of(3) {
+                return refused();
+            }
+            let decoded = records.iter().map(|it| Stamped::decode(&it.bytes).unwrap().record);
+            self.taken.send_modify(|taken| taken.extend(decoded));
+            Ok(Vec::new())
+        }
+
+        async fn read(&self, _: PartitionId, _: Seq, _: usize) -> Result<Vec<(Seq, Bytes)>, LogError> {
+            refused()
+        }
+
+        async fn bounds(&self, _: PartitionId) -> Result<Bounds, LogError> {
+            refused()
+        }
+
+        async fn fill(&self) -> Result<Fill, LogError> {
+            refused()
+        }
+
+        async fn trim(&self, _: PartitionId, _: Seq) -> Result<(), LogError> {
+            refused()
+        }
+
+        fn watch_next(&self, _: PartitionId) -> Result<watch::Receiver<Seq>, LogError> {
+            refused()
+        }
+    }
+
+    fn refused<T>() -> Result<T, LogError> {
+        Err(LogError::NoPartition {
+            found: PartitionId(0),
+            n_partitions: 1,
+        })
+    }
+
+    fn presence(client_id: &str, connection: u64) -> Presence {
+        Presence {
+            client_id: client_id.parse().unwrap(),
+            is_genuine: true,
+            connection,
+            certificate: CertificateId::from_bytes([1; 32]),
+            address: [192, 0, 2, 1].into(),
+        }
+    }
+
+    /// One message that a client was sent.
+    fn heard(client_id: &str) -> ClientMeter {
+        ClientMeter {
+            client_id: client_id.parse().unwrap(),
+            is_genuine: true,
+            certificate: CertificateId::from_bytes([1; 32]),
+            n_refused_attempts: 0,
+            n_authorization_failures: 0,
+            total: Tally {
+                n_received: 1,
+                ..Tally::default()
+            },
+            dimensions: vec![],
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_moody_log_refuses_is_written_once_and_in_order() {
+        const N_CLIENTS: u64 = 5;
+        let log = Arc::new(Moody::default());
+        let mut taken = log.taken.subscribe();
+        let floors = vec![Timestamp::default(); 2];
+        let (log_writer, task) = writer(Arc::clone(&log), Arc::new(Clock::start()), Duration::ZERO, floors);
+        let shutdown = watch::Sender::new(false);
+        let writing = tokio::spawn(task.run(shutdown.subscribe()));
+        let metering = Arc::new(Metering::new(2));
+        let n_collected = Arc::new(AtomicU32::new(0));
+        let collect = {
+            let n_collected = Arc::clone(&n_collected);
+            move || {
+                n_collected.fetch_add(1, Ordering::Relaxed);
+                vec![heard("c0"), heard("c1")]
+            }
+        };
+        let over = watch::Sender::new(false);
+        let running = tokio::spawn(Arc::clone(&metering).run(collect, log_writer, over.subscribe()));
+        for client in 0..N_CLIENTS {
+            let name = format!("c{client}");
+            for connection in 0..2 {
+                metering.connected(presence(&name, connection));
+                metering.disconnected(presence(&name, connection), DisconnectReason::ConnectionLost);
+            }
+            metering.connected(presence(&name, 2));
+            // It is us who go: nothing of the device.
+            metering.disconnected(presence(&name, 2), DisconnectReason::ServerInitiated);
+        }
+        let is_presence = |record: &&Record| !matches!(record, Record::Meter(_));
+        let all = usize::try_from(N_CLIENTS * 5).unwrap();
+        let has_all = |taken: &Vec<Record>| taken.iter().filter(is_presence).count() == all;
+        let patience = Duration::from_secs(60);
+        drop(
+            tokio::time::timeout(patience, taken.wait_for(has_all))
+                .await
+                .unwrap()
+                .unwrap(),
+        );
+        over.send_replace(true);
+        running.await.unwrap();
+        shutdown.send_replace(true);
+        writing.await.unwrap();
+
+        let mut orders: BTreeMap<String, String> = BTreeMap::new();
+        let mut n_received = 0;
+        for record in &*log.taken.borrow() {
+            let (presence, sign) = match record {
+                Record::Connected(presence) => (presence, '+'),
+                Record::Disconnected(presence, _) => (presence, '-'),
+                Record::Meter(meter) => {
+                    n_received += meter.clients.iter().map(|client| client.total.n_received).sum::<u32>();
+                    continue;
+                }
+                other => panic!("{other:?} was not to be written"),
+            };
+            let order = orders.entry(presence.client_id.to_string()).or_default();
+            order.push_str(&format!("{sign}{}", presence.connection));
+        }
+        assert_eq!(orders.len(), 5);
+        assert!(orders.values().all(|order| order == "+0-0+1-1+2"), "{orders:?}");
+        // What the log had not taken at the stop is still here.
+        let left = metering.tallies().take(|_| PartitionId(0)).into_iter();
+        let n_left: u32 = left
+            .flat_map(|(_, meter)| meter.clients)
+            .map(|client| client.total.n_received)
+            .sum();
+        assert_eq!(n_received + n_left, 2 * n_collected.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn only_dimensions_that_something_attached_names_are_measured_by() {
+        let by = |name: &str| {
+            Some(MetricDimension {
+                name: name.parse().unwrap(),
+                operator: None,
+            })
+        };
+        let profile = |name: &str, dimension, targets| {
+            Arc::new(JudgedProfile {
+                name: name.parse().unwrap(),
+                behaviors: vec![Arc::new(Behavior {
+                    name: "b".parse().unwrap(),
+                    metric: None,
+                    dimension,
+                    criteria: None,
+                    suppress_alerts: None,
+                    export_metric: None,
+                })],
+                targets,
+                retained: vec![],
+                export_topic: None,
+            })
+        };
+        let filters = |name: &str| (name.parse().unwrap(), vec![format!("{name}/#")]);
+        let all = vec![Target::AllThings];
+        let config = JudgingConfig {
+            profiles: vec![
+                profile("p1", by("used"), all.clone()),
+                profile("p2", by("used"), all.clone()),
+                profile("p3", by("idle"), vec![]),
+                profile("p4", by("gone"), all.clone()),
+                profile("p5", None, all),
+            ],
+            dimensions: ["used", "idle", "unnamed"].map(filters).into(),
+            ..JudgingConfig::default()
+        };
+        assert_eq!(dimensions_in_use(&config), [filters("used")]);
+    }
 }

@@ -436,7 +436,9 @@ impl Core {
 
     fn meter(&self, work: &mut Stage, metering: Arc<Metering>, live: &LiveSessions) {
         let (sessions, writer) = (live.sessions.clone(), self.writer.clone());
-        work.spawn("metering", |shutdown| metering.run(sessions, writer, shutdown));
+        work.spawn("metering", |shutdown| {
+            metering.run(move || sessions.take_meters(), writer, shutdown)
+        });
     }
 
     /// What the endpoint measures by.

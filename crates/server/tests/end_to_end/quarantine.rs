@@ -125,7 +125,7 @@ fn a_forged_report_alerts_but_cuts_nobody_off() {
     eventually("the alert arrives", || (alerts(&receiver).len() == 1).then_some(()));
     let violation = fleet.violation_of("Thing03", "Ports").unwrap();
     let told = fleet.cli(&["violation", "explain", &violation]);
-    assert!(told.contains("only reports that anybody may have sent"), "{told}");
+    assert!(told.contains("only what anybody may have sent"), "{told}");
     assert!(told.contains("not quarantined"), "{told}");
     link.next().unwrap();
     link.report_taken("Thing03", &report(2, 0, &[22]));
