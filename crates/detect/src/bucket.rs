@@ -19,10 +19,10 @@ pub(crate) struct Bucket {
     /// Whether the window has had its datapoint, before its end.
     #[n(1)]
     pub(crate) is_told: bool,
-    /// The certificate behind what came last: evidence.
+    /// The certificate behind what came last: evidence. Boxed, as only fixed limits ask for it.
     #[n(2)]
-    #[cbor(with = "crate::snapshot::optional_certificate")]
-    pub(crate) certificate: Option<CertificateId>,
+    #[cbor(with = "crate::snapshot::boxed_certificate")]
+    certificate: Option<Box<CertificateId>>,
 }
 
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
@@ -68,7 +68,7 @@ impl Bucket {
         Self {
             content,
             is_told: false,
-            certificate,
+            certificate: certificate.map(Box::new),
         }
     }
 
@@ -76,7 +76,11 @@ impl Bucket {
     pub(crate) fn add(&mut self, amount: Amount<'_>, certificate: Option<CertificateId>) {
         let is_nothing = matches!(amount, Amount::Count(0));
         if !is_nothing || self.certificate.is_none() {
-            self.certificate = certificate.or(self.certificate);
+            match (&mut self.certificate, certificate) {
+                (Some(own), Some(newer)) => **own = newer,
+                (own @ None, newer) => *own = newer.map(Box::new),
+                (Some(_), None) => {}
+            }
         }
         match (&mut self.content, amount) {
             (Content::Sum(sum), Amount::Count(count)) => *sum = sum.saturating_add(count),
@@ -113,6 +117,11 @@ impl Bucket {
                 Basis::Fleet(..) | Basis::Learned | Basis::Collected => *sum_bytes,
             }),
         }
+    }
+
+    /// The certificate behind what came last.
+    pub(crate) fn certificate(&self) -> Option<CertificateId> {
+        self.certificate.as_deref().copied()
     }
 
     /// The sizes of messages, if it is about them.

@@ -4,7 +4,6 @@
 //! server saw all of it: not if its clock was set, or it was down, or the rule began to apply meanwhile. What is not
 //! whole gives no datapoint at its end; what it held may have broken an upper bound before.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +25,8 @@ use crate::source::{Amount, Source};
 /// How often ages go out, as on AWS.
 const AGES_GO_OUT_EVERY: Duration = Duration::from_secs(3600);
 
-/// The values of windows that close, by rule.
-type Samples = BTreeMap<WindowKey, FleetSample>;
+/// The values of windows that close, by rule: few rules, asked for by every device.
+type Samples = Vec<(Arc<Rule>, FleetSample)>;
 
 impl Engine {
     /// Closes the windows that end not after `at`.
@@ -86,7 +85,7 @@ impl Engine {
         if let Some(fresh) = outcome.exports.get_mut(n_exports..) {
             fresh.sort_by(|a, b| a.thing.cmp(&b.thing));
         }
-        let sorted = samples.into_values().map(|mut sample| {
+        let sorted = samples.into_iter().map(|(_, mut sample)| {
             sample.values.sort_by(Quantity::compare);
             sample
         });
@@ -103,7 +102,7 @@ impl Engine {
             };
             let started_at = self.clock.moment(end.minus(duration));
             let is_whole = is_end(end, duration) && since.max(whole_since) <= started_at;
-            is_whole.then(|| sample(rule, *statistic, end))
+            is_whole.then(|| (Arc::clone(rule), sample(rule, *statistic, end)))
         };
         self.rulebook.statistical().filter_map(sample).collect()
     }
@@ -185,7 +184,7 @@ impl Device {
     fn close(
         &mut self,
         nth: usize,
-        rule: &Rule,
+        rule: &Arc<Rule>,
         (end, now): (Timestamp, Moment),
         started_at: Option<Moment>,
         samples: &mut Samples,
@@ -201,9 +200,9 @@ impl Device {
             now,
         };
         let closed = slot.close(rule, idle, started_at, occasion, &mut outcome.changes);
-        if let (Some(value), Basis::Fleet(_, statistic)) = (closed.sample, &rule.basis) {
-            let (window, _) = sample(rule, *statistic, end);
-            if let Some(sample) = samples.get_mut(&window) {
+        if let Some(value) = closed.sample {
+            let is_its = |(one, _): &&mut (Arc<Rule>, FleetSample)| Arc::ptr_eq(one, rule);
+            if let Some((_, sample)) = samples.iter_mut().find(is_its) {
                 sample.values.push(value);
             }
         }
@@ -253,19 +252,18 @@ impl Device {
     }
 }
 
-fn sample(rule: &Rule, statistic: Statistic, end: Timestamp) -> (WindowKey, FleetSample) {
+fn sample(rule: &Rule, statistic: Statistic, end: Timestamp) -> FleetSample {
     let window = WindowKey {
         profile: rule.profile.clone(),
         behavior: rule.behavior.name.clone(),
         fingerprint: rule.fingerprint,
         end,
     };
-    let sample = FleetSample {
-        window: window.clone(),
+    FleetSample {
+        window,
         statistic,
         values: Vec::new(),
-    };
-    (window, sample)
+    }
 }
 
 fn export_window(rule: &Rule, occasion: Occasion<'_>, value: (MetricValue, Option<Sizes>), exports: &mut Vec<Export>) {

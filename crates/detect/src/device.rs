@@ -84,15 +84,13 @@ pub(crate) struct Memory {
     next: u8,
 }
 
-/// One report, as far as it is remembered: of the hash the first eight bytes, which tell the reports of one device that
-/// have the same id apart as well as all sixteen would.
+/// One report, as far as it is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 struct Remembered {
+    /// Of its id and content.
     #[n(0)]
-    report_id: u64,
+    fingerprint: u64,
     #[n(1)]
-    payload_hash: u64,
-    #[n(2)]
     #[cbor(with = "crate::snapshot::moment")]
     at: Moment,
 }
@@ -107,22 +105,24 @@ impl Memory {
     /// Whether the same report came before, lately.
     pub(crate) fn holds(&self, report_id: u64, payload_hash: &[u8; 16], now: Moment) -> bool {
         self.reports.iter().any(|report| {
-            report.report_id == report_id
-                && report.payload_hash == first_half(payload_hash)
-                && now.since(report.at) <= Self::AGE_MAX
+            report.fingerprint == fingerprint(report_id, payload_hash) && now.since(report.at) <= Self::AGE_MAX
         })
     }
 
     /// Remembers a report, in the place of the oldest if need be.
     pub(crate) fn add(&mut self, report_id: u64, payload_hash: [u8; 16], now: Moment) {
         let report = Remembered {
-            report_id,
-            payload_hash: first_half(&payload_hash),
+            fingerprint: fingerprint(report_id, &payload_hash),
             at: now,
         };
         match self.reports.get_mut(usize::from(self.next)) {
             Some(oldest) => *oldest = report,
-            None => self.reports.push(report),
+            None => {
+                // All at once: growing step by step would leave holes in memory, for each of a million devices.
+                self.reports
+                    .reserve_exact(usize::from(Self::REPORTS_MAX) - self.reports.len());
+                self.reports.push(report);
+            }
         }
         self.next = self.next.wrapping_add(1) % Self::REPORTS_MAX;
     }
@@ -546,6 +546,8 @@ fn silence_deadline(last_seen: Moment) -> Moment {
     last_seen.plus(SILENCE_MAX).plus(Duration::from_millis(1))
 }
 
-fn first_half(&[a, b, c, d, e, f, g, h, ..]: &[u8; 16]) -> u64 {
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+/// Tells the few reports of one device that are remembered apart. The id is in the payload, so that eight bytes of its
+/// hash would do.
+fn fingerprint(report_id: u64, &[a, b, c, d, e, f, g, h, ..]: &[u8; 16]) -> u64 {
+    u64::from_be_bytes([a, b, c, d, e, f, g, h]).wrapping_add(report_id)
 }

@@ -170,7 +170,7 @@ impl Engine {
         self.counters.n_reports += 1;
         let rules = self.rulebook.rules(device.cohort);
         self.counters.n_datapoints += device.take_report(rules, (at, now), &record, outcome);
-        if !outcome.changes.is_empty() || self.rulebook.is_timed() {
+        if !outcome.changes.is_empty() || self.rulebook.has_ages() {
             self.schedule(key);
         }
         self.drop_surplus((at, now), &mut outcome.changes);

@@ -338,15 +338,15 @@ fn state(slot: &Slot, rule: &Rule) -> State {
 }
 
 fn contents(window: &Window, clock: &EngineClock) -> WindowContents {
-    let entry = |entry: &crate::window::Entry| WindowEntry {
-        from: clock.timestamp(entry.first()),
+    let entry = |entry: crate::window::Entry| WindowEntry {
+        from: clock.timestamp(entry.first),
         to: clock.timestamp(entry.last),
         amount: entry.amount,
     };
     WindowContents {
         since: window.since.map(|since| clock.timestamp(since)),
         sum: window.sum(),
-        entries: window.entries.iter().map(entry).collect(),
+        entries: window.entries().map(entry).collect(),
     }
 }
 
@@ -356,11 +356,11 @@ fn empties_at(window: &Window, rule: &Rule) -> Option<crate::moment::Moment> {
     let check = rule.check()?;
     let duration = rule.sliding().filter(|_| !check.is_lower_bound())?;
     let rest = |n_left: usize| {
-        let rest = window.entries.iter().skip(n_left);
+        let rest = window.entries().skip(n_left);
         rest.fold(0, |sum: u64, entry| sum.saturating_add(entry.amount))
     };
     let is_breach = |n_left: usize| check.is_breach(Reading::Count(rest(n_left)));
-    let n_left = (0..=window.entries.len()).find(|&n_left| !is_breach(n_left))?;
-    let last_to_leave = window.entries.get(n_left.checked_sub(1)?)?;
+    let n_left = (0..=window.entries().len()).find(|&n_left| !is_breach(n_left))?;
+    let last_to_leave = window.entries().nth(n_left.checked_sub(1)?)?;
     Some(last_to_leave.last.plus(Window::reach(duration)))
 }

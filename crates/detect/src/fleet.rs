@@ -1,20 +1,22 @@
 //! The devices of a partition: found by name, and those that are not registered in the order in which they were seen.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
 use picket_model::name::DeviceName;
 
 use crate::device::Device;
 
 /// A device's place. Differs between an engine and its restored copy; nothing may depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct DeviceKey(usize);
+pub(crate) struct DeviceKey(u32);
 
 /// All devices that there is state of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fleet {
-    /// Never walked: its order is random.
-    places: HashMap<DeviceName, DeviceKey>,
+    /// By the hash of the device's name, which stands in its berth. Never walked: its order is random.
+    places: HashTable<DeviceKey>,
+    hasher: RandomState,
     berths: Vec<Berth>,
     vacant: Vec<DeviceKey>,
     /// The two ends of the list of strangers.
@@ -45,51 +47,64 @@ impl Fleet {
 
     /// The place of the device of this name.
     pub(crate) fn find(&self, name: &DeviceName) -> Option<DeviceKey> {
-        self.places.get(name).copied()
+        let is_it = |&key: &DeviceKey| self.device(key).is_some_and(|device| device.name == *name);
+        self.places.find(self.hasher.hash_one(name), is_it).copied()
     }
 
     /// The device at this place, if one is still there.
-    pub(crate) fn device(&self, DeviceKey(place): DeviceKey) -> Option<&Device> {
-        self.berths.get(place)?.device.as_ref()
+    pub(crate) fn device(&self, key: DeviceKey) -> Option<&Device> {
+        self.berths.get(key.place())?.device.as_ref()
     }
 
     /// The device at this place, if one is still there.
-    pub(crate) fn device_mut(&mut self, DeviceKey(place): DeviceKey) -> Option<&mut Device> {
-        self.berths.get_mut(place)?.device.as_mut()
+    pub(crate) fn device_mut(&mut self, key: DeviceKey) -> Option<&mut Device> {
+        self.berths.get_mut(key.place())?.device.as_mut()
     }
 
     /// All places with a device, in no order that means anything.
     pub(crate) fn keys(&self) -> impl Iterator<Item = DeviceKey> + use<'_> {
-        let is_taken = |(_, berth): &(usize, &Berth)| berth.device.is_some();
-        self.berths
-            .iter()
-            .enumerate()
-            .filter(is_taken)
-            .map(|(place, _)| DeviceKey(place))
+        let taken = |(key, berth): (u32, &Berth)| berth.device.as_ref().map(|_| DeviceKey(key));
+        (0..).zip(&self.berths).filter_map(taken)
     }
 
     /// Takes a device in. There must be none of that name.
     pub(crate) fn insert(&mut self, device: Device) -> DeviceKey {
-        let key = self.vacant.pop().unwrap_or(DeviceKey(self.berths.len()));
-        self.places.insert(device.name.clone(), key);
+        let next = || DeviceKey(u32::try_from(self.berths.len()).unwrap_or(u32::MAX));
+        let key = self.vacant.pop().unwrap_or_else(next);
+        let hash = self.hasher.hash_one(&device.name);
         let berth = Berth {
             device: Some(device),
             is_stranger: false,
             older: None,
             newer: None,
         };
-        match self.berths.get_mut(key.0) {
+        match self.berths.get_mut(key.place()) {
             Some(vacant) => *vacant = berth,
-            None => self.berths.push(berth),
+            None => {
+                if self.berths.len() == self.berths.capacity() {
+                    // Doubling would leave half of a large fleet's memory unused.
+                    self.berths.reserve_exact(64 + self.berths.len() / 8);
+                }
+                self.berths.push(berth);
+            }
         }
+        let (berths, hasher) = (&self.berths, &self.hasher);
+        let rehash = |&key: &DeviceKey| {
+            let device = berths.get(key.place()).and_then(|berth| berth.device.as_ref());
+            device.map_or(0, |device| hasher.hash_one(&device.name))
+        };
+        self.places.insert_unique(hash, key, rehash);
         key
     }
 
     /// Lets a device go.
     pub(crate) fn remove(&mut self, key: DeviceKey) -> Option<Device> {
         self.acquaint(key);
-        let device = self.berths.get_mut(key.0)?.device.take()?;
-        self.places.remove(&device.name);
+        let device = self.berths.get_mut(key.place())?.device.take()?;
+        let hash = self.hasher.hash_one(&device.name);
+        if let Ok(entry) = self.places.find_entry(hash, |one| *one == key) {
+            entry.remove();
+        }
         self.vacant.push(key);
         Some(device)
     }
@@ -144,11 +159,17 @@ impl Fleet {
         self.berth(key).is_stranger
     }
 
-    fn berth(&self, DeviceKey(place): DeviceKey) -> &Berth {
-        &self.berths[place]
+    fn berth(&self, key: DeviceKey) -> &Berth {
+        &self.berths[key.place()]
     }
 
-    fn berth_mut(&mut self, DeviceKey(place): DeviceKey) -> &mut Berth {
-        &mut self.berths[place]
+    fn berth_mut(&mut self, key: DeviceKey) -> &mut Berth {
+        &mut self.berths[key.place()]
+    }
+}
+
+impl DeviceKey {
+    fn place(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }

@@ -9,7 +9,7 @@ use picket_model::name::{BehaviorName, ProfileName, ThingGroupName};
 use picket_model::profile::{JudgedProfile, JudgingConfig, Target};
 
 use crate::moment::Moment;
-use crate::rule::{Basis, Rule};
+use crate::rule::{Basis, Pace, Rule};
 
 /// All that decides which profiles apply to a device: devices that are alike in it form a *cohort*.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,8 @@ pub(crate) struct Rulebook {
     pub(crate) thresholds: BTreeMap<(ProfileName, BehaviorName), Threshold>,
     /// Whether time alone brings datapoints.
     is_timed: bool,
+    /// Whether a rule is about an age.
+    has_ages: bool,
     cohorts: Vec<Cohort>,
     places: BTreeMap<Membership, CohortId>,
     vacant: Vec<CohortId>,
@@ -129,10 +131,11 @@ impl Rulebook {
     /// Looks over the rules that have targets.
     fn survey(&mut self, now: Moment) {
         let before = std::mem::take(&mut self.statistical);
-        self.is_timed = false;
+        (self.is_timed, self.has_ages) = (false, false);
         for (profile, rules) in self.profiles.values() {
             for rule in rules.iter().filter(|_| !profile.targets.is_empty()) {
                 self.is_timed |= rule.is_timed();
+                self.has_ages |= rule.pace == Pace::Age;
                 if !matches!(rule.basis, Basis::Fleet(..)) {
                     continue;
                 }
@@ -166,6 +169,11 @@ impl Rulebook {
     /// The newest percentile of a rule.
     pub(crate) fn threshold(&self, profile: &ProfileName, behavior: &BehaviorName) -> Option<&Threshold> {
         self.thresholds.get(&(profile.clone(), behavior.clone()))
+    }
+
+    /// Whether a rule is about an age: then a device has deadlines while nothing is wrong.
+    pub(crate) fn has_ages(&self) -> bool {
+        self.has_ages
     }
 
     /// Whether time alone brings datapoints.

@@ -46,19 +46,15 @@ pub(crate) struct Slot {
     #[n(2)]
     #[cbor(with = "crate::snapshot::optional_datapoint")]
     pub(crate) latest: Option<(Timestamp, Measured)>,
-    /// `Some` while breaches run or a violation is open.
+    /// `Some` once breaches ran. Boxed, as few slots ever see one.
     #[n(3)]
     pub(crate) run: Option<Box<Run>>,
-    /// The time that the newest violation's id was made from. Boxed, as few slots ever see one.
-    #[n(4)]
-    #[cbor(with = "crate::snapshot::boxed_timestamp")]
-    named_at: Option<Box<Timestamp>>,
     /// What aligned windows need besides; boxed, as most rules have none.
-    #[n(5)]
+    #[n(4)]
     aligned: Option<Box<Aligned>>,
 }
 
-/// Breaches in a row, and the violation that they raised.
+/// Breaches in a row, and the violation that they raised. Without either, the time of the newest id is left.
 #[derive(Clone, Debug, Default, PartialEq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Run {
     /// The breaches that led to the alarm, or may yet; oldest first, at most [`Run::BREACHES_MAX`].
@@ -70,6 +66,10 @@ pub(crate) struct Run {
     /// The elements of the newest breaching list that are not normal, and since when they were in every one.
     #[n(2)]
     pub(crate) offenders: Vec<Offender>,
+    /// The time that the newest violation's id was made from.
+    #[n(3)]
+    #[cbor(with = "crate::snapshot::optional_timestamp")]
+    named_at: Option<Timestamp>,
 }
 
 /// An open violation.
@@ -135,14 +135,13 @@ impl Slot {
     pub(crate) fn begun(rule: &Rule, known: Known) -> Self {
         let all = Judge::begun(rule, known.all);
         let genuine = Judge::begun(rule, known.genuine);
-        let aligned = matches!(rule.pace, Pace::Aligned(_)).then(|| Box::new(Aligned::begun(known)));
+        let aligned = Some(Aligned::begun(known)).filter(|_| matches!(rule.pace, Pace::Aligned(_)));
         Self {
             apart: (genuine != all).then(|| Box::new(genuine)),
             all,
             latest: None,
             run: None,
-            named_at: None,
-            aligned,
+            aligned: aligned.filter(|aligned| *aligned != Aligned::default()).map(Box::new),
         }
     }
 
@@ -152,10 +151,12 @@ impl Slot {
         let fresh = Self::begun(rule, known);
         let mut restarted = Self {
             latest: self.latest,
-            run: self.run.filter(|run| run.open.is_some()),
-            named_at: self.named_at,
+            run: self.run,
             ..fresh
         };
+        if restarted.open().is_none() {
+            restarted.end_run();
+        }
         let mut apart = restarted.genuine().clone();
         restarted.all.alarm = all.recounted();
         apart.alarm = genuine.recounted();
@@ -165,23 +166,34 @@ impl Slot {
 
     /// The state of a device that counts as another one from here on. Only the time of the newest id stays, so that
     /// no two violations get the same.
-    pub(crate) fn reborn(self, rule: &Rule, known: Known) -> Self {
+    pub(crate) fn reborn(mut self, rule: &Rule, known: Known) -> Self {
+        self.end_run();
         Self {
-            named_at: self.named_at,
+            run: self.run,
             ..Self::begun(rule, known)
         }
     }
 
     /// The time that the newest violation's id was made from.
     pub(crate) fn named_at(&self) -> Option<Timestamp> {
-        self.named_at.as_deref().copied()
+        self.run.as_ref()?.named_at
     }
 
     /// Ids come from times after this one.
     pub(crate) fn name_after(&mut self, named_until: Timestamp) {
         if self.named_at() < Some(named_until) {
-            self.named_at = Some(Box::new(named_until));
+            self.run.get_or_insert_default().named_at = Some(named_until);
         }
+    }
+
+    /// No breaches run and no violation is open. Returns the one that was.
+    fn end_run(&mut self) -> Option<Open> {
+        let run = self.run.as_mut()?;
+        let open = run.end();
+        if run.named_at.is_none() {
+            self.run = None;
+        }
+        open
     }
 
     /// Whether a violation is open.
@@ -313,7 +325,7 @@ impl Slot {
         match &mut run.open {
             None if is_raised => {
                 let value = breach.unwrap_or(main).value.to_value();
-                let id = next_id(rule, occasion, &mut self.named_at);
+                let id = next_id(rule, occasion, &mut run.named_at);
                 let is_eager = finding.is_early;
                 run.open = Some(Open {
                     id,
@@ -350,7 +362,7 @@ impl Slot {
             None => {}
         }
         if is_calm {
-            self.run = None;
+            self.end_run();
         }
     }
 
@@ -380,7 +392,7 @@ impl Slot {
             changes.push(change(rule, open.id, occasion, ChangeKind::Invalidated));
         }
         if is_calm {
-            self.run = None;
+            self.end_run();
         }
     }
 
@@ -389,7 +401,7 @@ impl Slot {
         if let Some(open) = self.open() {
             changes.push(change(rule, open.id, occasion, ChangeKind::Invalidated));
         }
-        self.run = None;
+        self.end_run();
         self.all.alarm = Alarm::QUIET;
         if let Some(judge) = &mut self.apart {
             judge.alarm = Alarm::QUIET;
@@ -431,12 +443,12 @@ impl Run {
 
 /// The id of a violation raised now. Two of one behavior in one millisecond, or at one time of a clock that was set
 /// back, would get the same: the later one is named after the millisecond that follows.
-fn next_id(rule: &Rule, occasion: Occasion<'_>, named_at: &mut Option<Box<Timestamp>>) -> ViolationId {
+fn next_id(rule: &Rule, occasion: Occasion<'_>, named_at: &mut Option<Timestamp>) -> ViolationId {
     let at = match named_at {
         Some(before) => occasion.at.max(before.shifted(1)),
         None => occasion.at,
     };
-    *named_at = Some(Box::new(at));
+    *named_at = Some(at);
     ViolationId::derive(occasion.thing, &rule.profile, &rule.behavior.name, at)
 }
 

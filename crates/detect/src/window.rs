@@ -16,23 +16,37 @@ pub(crate) struct Window {
     #[n(0)]
     #[cbor(with = "crate::snapshot::optional_moment")]
     pub(crate) since: Option<Moment>,
-    /// What was reported, oldest first, at most [`Window::ENTRIES_MAX`].
+    /// Where the entries' times count from.
     #[n(1)]
-    pub(crate) entries: Vec<Entry>,
+    #[cbor(with = "crate::snapshot::moment")]
+    base: Moment,
+    /// What was reported, oldest first, at most [`Window::ENTRIES_MAX`].
+    #[n(2)]
+    entries: Vec<Packed>,
+}
+
+/// An [`Entry`] as it is kept: there are many of them.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+struct Packed {
+    /// When the first of the reports was received, milliseconds after the base.
+    #[n(0)]
+    first_millis: u32,
+    /// How long after that the last of them was.
+    #[n(1)]
+    span_millis: u32,
+    /// Their sum, held at the end of `u64`.
+    #[n(2)]
+    amount: u64,
 }
 
 /// One report's amount, or that of neighbours that were merged.
-#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// When the last of the reports was received; the entry leaves the window by it.
-    #[n(0)]
-    #[cbor(with = "crate::snapshot::moment")]
+    /// When the first of the reports was received.
+    pub(crate) first: Moment,
+    /// When the last of them was; the entry leaves the window by it.
     pub(crate) last: Moment,
-    /// How long before that the first of them was.
-    #[n(1)]
-    pub(crate) span_millis: u32,
     /// Their sum, held at the end of `u64`.
-    #[n(2)]
     pub(crate) amount: u64,
 }
 
@@ -53,7 +67,7 @@ impl Window {
     pub(crate) fn begun(since: Option<Moment>) -> Self {
         Self {
             since,
-            entries: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -61,14 +75,16 @@ impl Window {
     pub(crate) fn add(&mut self, now: Moment, amount: u64, duration: Duration) -> u64 {
         self.since.get_or_insert(now);
         let cutoff = now.minus(Self::reach(duration));
-        let n_left = self.entries.partition_point(|entry| entry.last <= cutoff);
+        let base = self.base;
+        let n_left = self.entries.partition_point(|entry| entry.at(base).last <= cutoff);
         self.entries.drain(..n_left);
+        self.rebase(now);
         if self.entries.len() == self.entries.capacity() {
             // Most devices report a few times in a window: growing by doubling from four would waste most of it.
             self.entries.reserve_exact(1 + self.entries.len() / 4);
         }
-        self.entries.push(Entry {
-            last: now,
+        self.entries.push(Packed {
+            first_millis: millis(now.since(self.base)),
             span_millis: 0,
             amount,
         });
@@ -91,13 +107,34 @@ impl Window {
             .fold(0, |sum: u64, entry| sum.saturating_add(entry.amount))
     }
 
+    /// What was reported, oldest first.
+    pub(crate) fn entries(&self) -> impl ExactSizeIterator<Item = Entry> {
+        self.entries.iter().map(|entry| entry.at(self.base))
+    }
+
+    /// Counts times from a later moment, if the distance to the present one has become too large. A window is shorter
+    /// than that by far.
+    fn rebase(&mut self, now: Moment) {
+        let Some(first) = self.entries.first().map(|entry| entry.first_millis) else {
+            self.base = now;
+            return;
+        };
+        if now.since(self.base) < Duration::from_millis(u32::MAX.into()) {
+            return;
+        }
+        self.base = self.base.plus(Duration::from_millis(first.into()));
+        for entry in &mut self.entries {
+            entry.first_millis = entry.first_millis.saturating_sub(first);
+        }
+    }
+
     fn merge_closest(&mut self) {
-        let span = |pair: &[Entry]| pair[1].last.since(pair[0].first()).as_millis();
+        let span = |pair: &[Packed]| pair[1].last_millis().saturating_sub(pair[0].first_millis.into());
         // `min_by_key` takes the first of equals: the oldest pair, so a replay merges the same.
         let closest = self.entries.windows(2).enumerate().min_by_key(|(_, pair)| span(pair));
         let Some((at, pair)) = closest else { return };
-        let merged = Entry {
-            last: pair[1].last,
+        let merged = Packed {
+            first_millis: pair[0].first_millis,
             span_millis: u32::try_from(span(pair)).unwrap_or(u32::MAX),
             amount: pair[0].amount.saturating_add(pair[1].amount),
         };
@@ -105,11 +142,22 @@ impl Window {
     }
 }
 
-impl Entry {
-    /// When the first of the reports was received.
-    pub(crate) fn first(&self) -> Moment {
-        self.last.minus(Duration::from_millis(self.span_millis.into()))
+impl Packed {
+    fn at(&self, base: Moment) -> Entry {
+        Entry {
+            first: base.plus(Duration::from_millis(self.first_millis.into())),
+            last: base.plus(Duration::from_millis(self.last_millis())),
+            amount: self.amount,
+        }
     }
+
+    fn last_millis(&self) -> u64 {
+        u64::from(self.first_millis) + u64::from(self.span_millis)
+    }
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

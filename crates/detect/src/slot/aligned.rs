@@ -15,15 +15,16 @@ use crate::moment::Moment;
 use crate::rule::{Basis, Rule};
 use crate::source::Amount;
 
-/// What is remembered for aligned windows.
+/// What is remembered for aligned windows: there at the end of each, so it is one piece of memory, and no larger than a
+/// window.
 #[derive(Clone, Debug, Default, PartialEq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct Aligned {
-    /// From when on everything is in; `None`: from the first sign of the device on.
+    /// From when on everything is in, if the device was known before; mostly it was not.
     #[n(0)]
-    since: Known,
-    /// Windows that have closed and wait for the fleet's percentile; oldest first, at most [`Aligned::WAITING_MAX`].
+    since: Option<Box<Known>>,
+    /// The newest window that has closed and waits for the fleet's percentile.
     #[n(1)]
-    waiting: Vec<Waiting>,
+    waiting: Option<Waiting>,
 }
 
 /// A window that has closed and waits for the fleet's percentile.
@@ -38,6 +39,9 @@ struct Waiting {
     #[n(2)]
     #[cbor(with = "crate::snapshot::optional_quantity")]
     genuine: Option<Quantity>,
+    /// One that closed before and waits as well: at most [`Aligned::WAITING_MAX`] do.
+    #[n(3)]
+    before: Option<Box<Waiting>>,
 }
 
 /// A window that has closed, as it goes out and into the fleet's percentile.
@@ -58,9 +62,33 @@ impl Aligned {
     /// Before the first sign of the device; `since` as in [`Aligned::since`].
     pub(super) fn begun(since: Known) -> Self {
         Self {
-            since,
-            waiting: Vec::new(),
+            since: (since != Known::default()).then(|| Box::new(since)),
+            waiting: None,
         }
+    }
+
+    fn push(&mut self, mut window: Waiting) {
+        window.before = self.waiting.take().map(Box::new);
+        let mut oldest = self.waiting.insert(window);
+        for _ in 1..Self::WAITING_MAX {
+            match &mut oldest.before {
+                Some(before) => oldest = before,
+                None => return,
+            }
+        }
+        oldest.before = None;
+    }
+
+    /// The window that ended then. Those before it are left out: their percentile never came, or comes too late.
+    fn pop(&mut self, end: Timestamp) -> Option<Waiting> {
+        if self.waiting.as_ref()?.end == end {
+            return self.waiting.take();
+        }
+        let mut place = &mut self.waiting.as_mut()?.before;
+        while place.as_ref()?.end != end {
+            place = &mut place.as_mut()?.before;
+        }
+        place.take().map(|window| *window)
     }
 }
 
@@ -76,6 +104,7 @@ impl Slot {
         changes: &mut Vec<ViolationChange>,
     ) -> bool {
         self.part(genuine == Some(all));
+        let certificate = certificate.filter(|_| rule.check().is_some());
         self.all.add(all, certificate);
         if let (Some(judge), Some(genuine)) = (&mut self.apart, genuine) {
             judge.add(genuine, certificate);
@@ -93,7 +122,7 @@ impl Slot {
         let finding = Finding {
             all: all.as_ref().map(|bucket| breach_of(rule, bucket)),
             genuine: genuine.as_ref().map(|bucket| breach_of(rule, bucket)),
-            certificate: first.certificate,
+            certificate: first.certificate(),
             is_early: true,
         };
         self.settle(rule, finding, occasion, changes)
@@ -109,7 +138,8 @@ impl Slot {
         occasion: Occasion<'_>,
         changes: &mut Vec<ViolationChange>,
     ) -> Closed {
-        let since = self.aligned.as_ref().map(|aligned| aligned.since).unwrap_or_default();
+        let since = self.aligned.as_ref().and_then(|aligned| aligned.since.as_deref());
+        let since = since.copied().unwrap_or_default();
         let is_whole =
             |since: Option<Moment>| started_at.is_some_and(|started_at| since.is_none_or(|since| since <= started_at));
         let (is_whole, is_genuine_whole) = (is_whole(since.all), is_whole(since.genuine));
@@ -147,7 +177,7 @@ impl Slot {
         let finding = Finding {
             all,
             genuine,
-            certificate: all_bucket.as_ref().and_then(|bucket| bucket.certificate),
+            certificate: all_bucket.as_ref().and_then(Bucket::certificate),
             is_early: false,
         };
         closed.is_datapoint = self.settle(rule, finding, occasion, changes);
@@ -158,11 +188,12 @@ impl Slot {
         if all.is_none() && genuine.is_none() {
             return;
         }
-        let waiting = &mut self.aligned.get_or_insert_default().waiting;
-        if waiting.len() == Aligned::WAITING_MAX {
-            waiting.remove(0);
-        }
-        waiting.push(Waiting { end, all, genuine });
+        self.aligned.get_or_insert_default().push(Waiting {
+            end,
+            all,
+            genuine,
+            before: None,
+        });
     }
 
     /// Judges a window that waited, by the fleet's percentile in it. Returns whether there was one.
@@ -177,11 +208,11 @@ impl Slot {
             return false;
         };
         let Some(aligned) = &mut self.aligned else { return false };
-        let Some(place) = aligned.waiting.iter().position(|one| one.end == occasion.at) else {
-            return false;
-        };
-        // Those before it have been left out: their percentile never came, or comes too late.
-        let window = aligned.waiting.drain(..=place).next_back();
+        let window = aligned.pop(occasion.at);
+        if **aligned == Aligned::default() {
+            // Most of the time nothing waits.
+            self.aligned = None;
+        }
         let (Some(window), Some(percentile)) = (window, percentile) else {
             return false;
         };

@@ -54,8 +54,8 @@ field!(
 );
 field!(
     /// The same, or null.
-    boxed_timestamp, Option<Box<Timestamp>>, Option<i64>, |at| at.as_ref().map(|at| at.millis()),
-    |millis| millis.map(|millis| Box::new(Timestamp::from_millis(millis)))
+    optional_timestamp, Option<Timestamp>, Option<i64>, |at| at.map(Timestamp::millis),
+    |millis| millis.map(Timestamp::from_millis)
 );
 field!(
     /// Sixteen bytes.
@@ -90,6 +90,13 @@ field!(
     /// Thirty-two bytes, or null.
     optional_certificate, Option<CertificateId>, Option<ByteArray<32>>,
     |id| id.map(|id| ByteArray::from(*id.as_bytes())), |bytes| bytes.map(|bytes| CertificateId::from_bytes(bytes.into()))
+);
+
+field!(
+    /// The same, boxed.
+    boxed_certificate, Option<Box<CertificateId>>, Option<ByteArray<32>>,
+    |id| id.as_ref().map(|id| ByteArray::from(*id.as_bytes())),
+    |bytes| bytes.map(|bytes| Box::new(CertificateId::from_bytes(bytes.into())))
 );
 
 /// Elements of a list.
