@@ -36,6 +36,7 @@ check:
 bench:
 	scripts/setup.sh bench
 	cargo build --locked --release --bins
+	cargo build --locked --release -p picket-store --example history_size
 	@python3 bench/run.py $${CARGO_TARGET_DIR:-target}/release
 
 clean:

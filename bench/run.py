@@ -12,6 +12,7 @@ import sys
 import time
 
 import control_plane
+import history
 import measure
 from processes import Picket, Stage
 
@@ -36,12 +37,15 @@ class Size:
     n_registry_calls: int = 200
     registry_rate: int = 200
     registry_secs: int = 20
+    n_history_devices: int = 10_000
+    n_history_days: int = 14
 
 
 QUICK = Size(
     n_things=100, n_connections=50, n_max_rounds=1, n_rate_rounds=1, n_sustained_each=30, rate=500, rate_secs=1,
     n_memory_rounds=1, n_compromises=5, compromise_secs=2,
     n_registry_things=500, n_registry_groups=20, n_registry_profiles=20, n_registry_calls=20, registry_secs=1,
+    n_history_devices=100, n_history_days=2,
 )  # fmt: skip
 
 
@@ -60,6 +64,8 @@ def main(binaries):
         results += told(measure.alarm(stage, picket, size))
     with Stage(binaries) as stage:
         results += told(control_plane.control_plane(stage, size))
+    with Stage(binaries) as stage:
+        results += told(history.history(stage, size, binaries))
     say(table(results))
     say(f"{machine()}; {time.monotonic() - began:.0f} s")
 
@@ -115,6 +121,7 @@ def table(results):
             goal = (f"< {aim}", p99 < aim) if aim else ()
             line(f"{one['measured']}: {name} p50, p99 ms", f"{p50}, {p99}", *goal)
     registry_lines(of, line)
+    history.history_lines(results, line)
     return "\n".join(lines)
 
 

@@ -154,7 +154,10 @@ const NOTES: &[Note] = &[
     note(
         &["ListMetricValues"],
         Status::Differs,
-        "Empty until metrics are retained.",
+        "Newest first, 14 days at most. Values are kept of every metric, whether a profile names it or not. A repeated report \
+         has none. Of what the server measures, one value for each aligned bucket of five minutes that is over, with the \
+         bucket's end as its time: sums, and of `aws:message-byte-size` the largest message. Not kept: \
+         `aws:disconnect-duration` and the metrics that begin with `picket:`.",
     ),
     note(
         &["GetBehaviorModelTrainingSummaries"],

@@ -10,6 +10,7 @@ use picket_aws::shape::BadInput;
 use picket_aws::sigv4::BadSignature;
 use picket_aws::xml::{SNS_NAMESPACE, text as xml_text};
 use picket_store::StoreError;
+use picket_store::history::HistoryError;
 use serde_json::json;
 
 /// Why an operation was not done: what the client is told, and what the log is told.
@@ -103,6 +104,12 @@ impl From<BadSignature> for ApiError {
             | BadSignature::Mismatch => ApiErrorCode::InvalidSignatureException,
         };
         Self::new(code, err.to_string())
+    }
+}
+
+impl From<HistoryError> for ApiError {
+    fn from(err: HistoryError) -> Self {
+        Self::internal(err)
     }
 }
 

@@ -10,6 +10,7 @@ use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
 use picket_store::Db;
 use picket_store::access::AccessScope;
+use picket_store::history::History;
 use serde_json::{Map, Value};
 
 use crate::broker::Broker;
@@ -52,6 +53,8 @@ pub struct Explanation {
 pub struct ApiState {
     /// The database.
     pub db: Db,
+    /// What devices reported and did.
+    pub history: Arc<History>,
     /// The sessions that are there.
     pub live: Arc<dyn Live>,
     /// Messages and connections.

@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use crate::desk::Desk;
 use crate::failure::Failure;
 use crate::output::{Format, Output, printable};
-use crate::{certificate, endpoint, fleet, group, import, key, policy, profile, response, thing, topic, violation};
+use crate::{
+    certificate, endpoint, fleet, group, import, key, metric, policy, profile, response, thing, topic, violation,
+};
 
 /// What the exit codes of all commands mean; for the end of a help text.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed (stderr says why), 2 the command line was not understood.";
@@ -53,6 +55,9 @@ pub enum Command {
     /// Devices that do not behave as their profiles say is normal
     #[command(subcommand, after_help = EXIT_CODES)]
     Violation(violation::Verb),
+    /// What devices reported, and what the server measured of them
+    #[command(subcommand, after_help = EXIT_CODES)]
+    Metric(metric::Verb),
     /// What the server does by itself about a violation, what it did, and how to undo it
     #[command(subcommand, after_help = EXIT_CODES)]
     Response(response::Verb),
@@ -111,6 +116,7 @@ fn attempt(options: &Options, command: Command) -> Result<ExitCode, Failure> {
             Command::Certificate(verb) => verb.run(&desk).await,
             Command::Profile(verb) => verb.run(&desk).await,
             Command::Violation(verb) => verb.run(&desk).await,
+            Command::Metric(verb) => verb.run(&desk).await,
             Command::Response(verb) => verb.run(&desk).await,
             Command::Topic(verb) => verb.run(&desk).await,
             Command::Key(verb) => verb.run(&desk).await,
@@ -167,68 +173,77 @@ mod tests {
         assert_eq!(found, Vec::<String>::new());
     }
 
+    /// Command lines, and whether they are understood.
+    const LINES: &[(&str, bool)] = &[
+        ("thing create pump-7 --attribute site=north", true),
+        ("--output json thing list", true),
+        ("thing list --output json", true),
+        ("thing list --output yaml", false),
+        ("thing create pump/7", false),
+        ("thing", false),
+        ("thing list --secret-access-key x", false),
+        ("thing quarantine pump-7", true),
+        ("thing release pump-7", true),
+        ("group create Isolated --parent Root", true),
+        ("group add Isolated pump-7", true),
+        ("policy create AllowAll allow.json", true),
+        ("policy create AllowAll -", true),
+        (
+            "policy attach AllowAll arn:aws:iot:us-east-1:123456789012:thinggroup/x",
+            true,
+        ),
+        ("certificate create --active --out device", true),
+        ("certificate create --active", false),
+        ("certificate attach ID pump-7", true),
+        ("certificate attach 12 pump-7", false),
+        ("profile create Story -f story.json", true),
+        ("profile create Story", false),
+        ("profile attach Story all/things", true),
+        ("violation list --thing pump-7", true),
+        ("violation events --since 1h", true),
+        ("violation events --since yesterday-ish", false),
+        ("violation verify abababababababababababababababab TRUE_POSITIVE", true),
+        ("violation verify abababababababababababababababab MAYBE", false),
+        ("violation explain ab", false),
+        (
+            "response create Stop --profile Story --quarantine --webhook http://127.0.0.1:9/",
+            true,
+        ),
+        ("response create Stop --quarantine Jail", true),
+        ("response create Stop", false),
+        ("response undo --thing pump-7", true),
+        ("response undo 7", true),
+        ("response undo", false),
+        ("response undo 7 --thing pump-7", false),
+        ("response decisions", true),
+        ("response runs", true),
+        ("metric values pump-7 aws:all-bytes-out --since 2h", true),
+        (
+            "metric values pump-7 aws:num-messages-sent --dimension Topics --outside",
+            true,
+        ),
+        ("metric values pump-7 aws:num-messages-sent --outside", false),
+        ("metric values pump-7", false),
+        ("key create", true),
+        ("key disable AKID", true),
+        ("endpoint show", true),
+        ("endpoint ca", true),
+        ("diff -f fleet.yaml --prune --exit-code", true),
+        ("apply -f -", true),
+        ("apply --dry-run --prune -f fleet.yaml", true),
+        ("apply", false),
+        ("import aws --from-region eu-west-1 --dry-run", true),
+        (
+            "import aws --from-region eu-west-1 --from-endpoint http://127.0.0.1:1 --overwrite",
+            true,
+        ),
+        ("import azure", false),
+    ];
+
     #[test]
     fn command_lines_are_understood_or_refused_as_usage() {
         let id = "ab".repeat(32);
-        let lines = [
-            ("thing create pump-7 --attribute site=north", true),
-            ("--output json thing list", true),
-            ("thing list --output json", true),
-            ("thing list --output yaml", false),
-            ("thing create pump/7", false),
-            ("thing", false),
-            ("thing list --secret-access-key x", false),
-            ("thing quarantine pump-7", true),
-            ("thing release pump-7", true),
-            ("group create Isolated --parent Root", true),
-            ("group add Isolated pump-7", true),
-            ("policy create AllowAll allow.json", true),
-            ("policy create AllowAll -", true),
-            (
-                "policy attach AllowAll arn:aws:iot:us-east-1:123456789012:thinggroup/x",
-                true,
-            ),
-            ("certificate create --active --out device", true),
-            ("certificate create --active", false),
-            ("certificate attach ID pump-7", true),
-            ("certificate attach 12 pump-7", false),
-            ("profile create Story -f story.json", true),
-            ("profile create Story", false),
-            ("profile attach Story all/things", true),
-            ("violation list --thing pump-7", true),
-            ("violation events --since 1h", true),
-            ("violation events --since yesterday-ish", false),
-            ("violation verify abababababababababababababababab TRUE_POSITIVE", true),
-            ("violation verify abababababababababababababababab MAYBE", false),
-            ("violation explain ab", false),
-            (
-                "response create Stop --profile Story --quarantine --webhook http://127.0.0.1:9/",
-                true,
-            ),
-            ("response create Stop --quarantine Jail", true),
-            ("response create Stop", false),
-            ("response undo --thing pump-7", true),
-            ("response undo 7", true),
-            ("response undo", false),
-            ("response undo 7 --thing pump-7", false),
-            ("response decisions", true),
-            ("response runs", true),
-            ("key create", true),
-            ("key disable AKID", true),
-            ("endpoint show", true),
-            ("endpoint ca", true),
-            ("diff -f fleet.yaml --prune --exit-code", true),
-            ("apply -f -", true),
-            ("apply --dry-run --prune -f fleet.yaml", true),
-            ("apply", false),
-            ("import aws --from-region eu-west-1 --dry-run", true),
-            (
-                "import aws --from-region eu-west-1 --from-endpoint http://127.0.0.1:1 --overwrite",
-                true,
-            ),
-            ("import azure", false),
-        ];
-        for (line, is_understood) in lines {
+        for &(line, is_understood) in LINES {
             let words = line
                 .split(' ')
                 .map(|word| if word == "ID" { id.as_str() } else { word });

@@ -18,6 +18,7 @@ mod group;
 mod import;
 mod key;
 mod lint;
+mod metric;
 mod output;
 mod policy;
 mod profile;

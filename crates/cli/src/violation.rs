@@ -118,7 +118,7 @@ impl FromStr for Moment {
 
 impl Moment {
     /// As the query string has it: ISO 8601 in UTC.
-    fn query_text(self, now: &ZonedDateTime) -> String {
+    pub(crate) fn query_text(self, now: &ZonedDateTime) -> String {
         let at = match self {
             Self::At(at) => at,
             Self::Ago(span) => now.checked_sub(span).map_or(Timestamp::UNIX_EPOCH, |at| at.timestamp()),

@@ -75,6 +75,13 @@ pub struct ServeOptions {
     /// How long judged reports stay in the log, in hours [default: 48]
     #[arg(long, env = "PICKET_LOG_AGE_HOURS_MAX", value_name = "HOURS")]
     pub log_age_hours_max: Option<u32>,
+    /// How long what devices reported stays in history, in days; a day goes whole [default: 14]
+    #[arg(long, env = "PICKET_HISTORY_AGE_DAYS_MAX", value_name = "DAYS")]
+    pub history_age_days_max: Option<u32>,
+    /// How long it may be in memory and the log only before it is written to a file of history, in seconds; until then
+    /// it is listed all the same [default: 3600]
+    #[arg(long, env = "PICKET_HISTORY_WAIT_SECS_MAX", value_name = "SECS")]
+    pub history_wait_secs_max: Option<u32>,
     /// Milliseconds from one write of the report log to the next; what comes meanwhile is written together, 0 to 100
     /// [default: 8]
     #[arg(long, env = "PICKET_LOG_LINGER_MS", value_name = "MS")]
@@ -118,6 +125,10 @@ pub struct Config {
     pub log_size_bytes_max: u64,
     /// Bound of the report log in time.
     pub log_age_max: Duration,
+    /// How long history is kept.
+    pub history_age_max: Duration,
+    /// How long rows of history wait for others before they are written.
+    pub history_wait_max: Duration,
     /// The least time between the beginnings of two writes of the log.
     pub log_linger: Duration,
     /// What becomes of devices whose certificate says that its time is over.
@@ -217,6 +228,24 @@ impl ServeOptions {
                     24 * 366,
                 )?),
             ),
+            history_age_max: Duration::from_secs(
+                86_400
+                    * u64::from(in_range(
+                        "history_age_days_max",
+                        said.history_age_days_max.unwrap_or(14),
+                        1,
+                        3660,
+                    )?),
+            ),
+            history_wait_max: Duration::from_secs(
+                in_range(
+                    "history_wait_secs_max",
+                    said.history_wait_secs_max.unwrap_or(3600),
+                    1,
+                    3600,
+                )?
+                .into(),
+            ),
             log_linger: Duration::from_millis(
                 in_range("log_linger_ms", said.log_linger_ms.unwrap_or(8), 0, 100)?.into(),
             ),
@@ -249,6 +278,8 @@ impl ServeOptions {
             partitions: self.partitions.or(file.partitions),
             log_size_bytes_max: self.log_size_bytes_max.or(file.log_size_bytes_max),
             log_age_hours_max: self.log_age_hours_max.or(file.log_age_hours_max),
+            history_age_days_max: self.history_age_days_max.or(file.history_age_days_max),
+            history_wait_secs_max: self.history_wait_secs_max.or(file.history_wait_secs_max),
             log_linger_ms: self.log_linger_ms.or(file.log_linger_ms),
             expired_certificates: self.expired_certificates.or(file.expired_certificates),
             device_key: self.device_key.or(file.device_key),
@@ -463,6 +494,10 @@ mod tests {
             ("report_interval = 5", "unknown field `report_interval`"),
             ("account_id = '12'", "account_id is \"12\", expected 12 digits"),
             ("partitions = 0", "partitions is 0, expected 1 to 1024"),
+            (
+                "history_age_days_max = 0",
+                "history_age_days_max is 0, expected 1 to 3660",
+            ),
             ("log_linger_ms = 101", "log_linger_ms is 101, expected 0 to 100"),
             ("device_key = 'dsa'", "device_key is \"dsa\", expected p256 or rsa2048"),
             (

@@ -80,6 +80,10 @@ impl DataDir {
         self.0.join("snapshots")
     }
 
+    pub(crate) fn history(&self) -> PathBuf {
+        self.0.join("history")
+    }
+
     /// The fleet CA's certificate: what devices trust.
     pub(crate) fn ca_certificate(&self) -> PathBuf {
         self.0.join(CA_FILE)

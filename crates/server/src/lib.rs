@@ -17,6 +17,7 @@ mod exports;
 mod feed;
 mod first_start;
 mod gateway;
+mod history;
 mod identity;
 mod live;
 mod metering;

@@ -16,6 +16,7 @@ use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
 use picket_respond::{Backoff, Letterhead, Signer, apply_tasks, deliver, mitigate, notify, publish, webhook_client};
 use picket_store::effects::Position;
+use picket_store::history::History;
 use picket_store::log::{LogLimits, PartitionId, ReportLog, Seq, SqliteLog};
 use picket_store::snapshots::SnapshotDir;
 use picket_store::{Db, DbUrl};
@@ -31,6 +32,7 @@ use crate::exports::{ExportTask, Exporter, Exports, exporter};
 use crate::feed::{self, Feed, Measured};
 use crate::first_start::{self, DataDir, OperatorServer};
 use crate::gateway::Gateway;
+use crate::history::{self, HistoryLane};
 use crate::identity::Identity;
 use crate::live::LiveSessions;
 use crate::metering::Metering;
@@ -82,6 +84,7 @@ struct Core {
     clock: Arc<Clock>,
     db: Db,
     log: Arc<SqliteLog>,
+    history: Arc<History>,
     writer: LogWriter,
     exporter: Exporter,
     configs: Arc<Configs>,
@@ -97,7 +100,7 @@ impl Server {
         let data = DataDir::open(&config.data)?;
         let clock = Arc::new(Clock::start());
         let authority = Arc::new(data.authority(clock.now())?);
-        let (log, db) = open(&config, &data).await?;
+        let (log, history, db) = open(&config, &data).await?;
         let ring = data.key_ring(db.access_keys(None, 1).await?.is_empty())?;
         let floors = floors(&*log, config.n_partitions).await?;
         let (log_writer, writer_task) = writer(Arc::clone(&log), Arc::clone(&clock), config.log_linger, floors);
@@ -110,6 +113,7 @@ impl Server {
             clock,
             db,
             log,
+            history,
             writer: log_writer,
             exporter,
             configs,
@@ -118,7 +122,6 @@ impl Server {
 
         let mut log_stage = Stage::new(&core.failed);
         log_stage.spawn("the report log's writer", |shutdown| writer_task.run(shutdown));
-        core.db.set_strict_aws_timing(core.config.strict_aws_timing).await?;
         let lanes = core.lanes().await?;
         let directory = Arc::new(Directory::load(core.db.clone(), &core.config, Arc::clone(&core.clock)).await?);
         let gateway = Arc::new(core.gateway(&directory));
@@ -351,6 +354,7 @@ impl Core {
         let clock = Arc::clone(&self.clock);
         ApiState {
             db: self.db.clone(),
+            history: Arc::clone(&self.history),
             broker: Arc::new(EndpointBroker(live.sessions.clone())),
             live,
             explainer,
@@ -395,6 +399,7 @@ impl Core {
             log: Arc::clone(&self.log),
             clock: Arc::clone(&self.clock),
             snapshots: self.snapshots()?,
+            history: Arc::clone(&self.history),
             lanes: kept,
             log_age_max: self.config.log_age_max,
         };
@@ -404,6 +409,7 @@ impl Core {
                 let _ = failed.try_send(anyhow::Error::from(error).context("progress cannot be saved any more"));
             }
         });
+        self.chronicle(&mut work);
         work.spawn("carrying registry changes", |shutdown| {
             let feed = Feed::new(self.writer.clone(), self.config.n_partitions, measured);
             feed::run(feed, carried, shutdown)
@@ -450,6 +456,21 @@ impl Core {
         }
     }
 
+    /// Whoever carries the log into history.
+    fn chronicle(&self, work: &mut Stage) {
+        for partition in (0..self.config.n_partitions).map(PartitionId) {
+            let lane = HistoryLane {
+                partition,
+                log: Arc::clone(&self.log),
+                history: Arc::clone(&self.history),
+                clock: Arc::clone(&self.clock),
+            };
+            work.spawn("keeping history", |shutdown| lane.run(shutdown));
+        }
+        let (history, clock) = (Arc::clone(&self.history), Arc::clone(&self.clock));
+        work.spawn("tending history", |shutdown| history::tend(history, clock, shutdown));
+    }
+
     /// What messages to subscribers are signed by, and what else they carry.
     fn signing(&self, authority: &Arc<Authority>, api_url: &str) -> (Arc<Signing>, Letterhead) {
         let signing = Arc::new(Signing::new(
@@ -491,15 +512,17 @@ impl Core {
     }
 }
 
-async fn open(config: &Config, data: &DataDir) -> anyhow::Result<(Arc<SqliteLog>, Db)> {
+async fn open(config: &Config, data: &DataDir) -> anyhow::Result<(Arc<SqliteLog>, Arc<History>, Db)> {
     data.close_databases()?;
     let limits = LogLimits {
         size_bytes_max: config.log_size_bytes_max,
         tail_bytes_max: LOG_TAIL_BYTES_MAX,
     };
     let log = SqliteLog::open(&data.log(), config.n_partitions, limits).await?;
+    let history = history::open(config, data, &log).await?;
     let db = Db::open(&DbUrl::Sqlite(data.registry())).await?;
-    Ok((Arc::new(log), db))
+    db.set_strict_aws_timing(config.strict_aws_timing).await?;
+    Ok((Arc::new(log), history, db))
 }
 
 /// The stamp of the last record of each partition; the epoch where there is none.

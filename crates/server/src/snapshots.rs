@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use picket_model::record::Stamped;
 use picket_model::time::Timestamp;
-use picket_store::log::{LogError, PartitionId, ReportLog, Seq};
+use picket_store::history::History;
+use picket_store::log::{Fill, LogError, PartitionId, ReportLog, Seq};
 use picket_store::snapshots::{SnapshotDir, SnapshotError};
 use picket_store::{Db, StoreError};
 use tokio::sync::watch;
@@ -25,6 +26,10 @@ const REVISIONS_KEPT: u64 = 10_000;
 /// Rows of the outbox that a reader may be behind before it loses the oldest.
 const OUTBOX_ROWS_MAX: u64 = 1_000_000;
 
+/// How full the log may be before records go before their time, and before they go although history does not have them.
+const FILLING_PERCENT: u64 = 75;
+const NEARLY_FULL_PERCENT: u64 = 90;
+
 /// Rows given up in one transaction.
 const TRIM_MAX: u32 = 10_000;
 
@@ -34,6 +39,7 @@ pub(crate) struct Keeper<L> {
     pub(crate) log: Arc<L>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) snapshots: SnapshotDir,
+    pub(crate) history: Arc<History>,
     pub(crate) lanes: Vec<KeptLane>,
     /// How long records stay in the log.
     pub(crate) log_age_max: Duration,
@@ -129,9 +135,11 @@ impl<L: ReportLog> Keeper<L> {
     async fn trim(&self) -> Result<(), KeepError> {
         let now = self.clock.now();
         let oldest = now.minus(self.log_age_max);
-        // A full log refuses reports: what no snapshot needs goes before that, however young it is.
+        // A full log refuses reports: what neither snapshots nor history need goes before that, however young it is.
         let fill = self.log.fill().await?;
-        let is_filling = fill.size_bytes_max / 4 * 3 < fill.used_bytes;
+        let is_filling = is_beyond(fill, FILLING_PERCENT);
+        // And what history needs goes before reports are refused: a disk without room for it must not stop judging.
+        let is_nearly_full = is_beyond(fill, NEARLY_FULL_PERCENT);
         if is_filling {
             let (used_bytes, size_bytes_max) = (fill.used_bytes, fill.size_bytes_max);
             tracing::warn!(
@@ -142,10 +150,16 @@ impl<L: ReportLog> Keeper<L> {
         }
         for lane in &self.lanes {
             let judged = lane.snapshot.0;
+            let kept = self.history.mark(lane.partition);
+            if is_nearly_full && kept < judged {
+                let (partition, n_records) = (lane.partition, judged.0 - kept.0);
+                tracing::error!(%partition, n_records, "report log is nearly full, records go that history does not have yet");
+            }
+            let needless = if is_nearly_full { judged } else { judged.min(kept) };
             let below = if is_filling {
-                judged
+                needless
             } else {
-                first_since(&*self.log, lane.partition, oldest).await?.min(judged)
+                first_since(&*self.log, lane.partition, oldest).await?.min(needless)
             };
             self.log.trim(lane.partition, below).await?;
         }
@@ -156,6 +170,10 @@ impl<L: ReportLog> Keeper<L> {
         self.db.trim_detect_tasks(now, TRIM_MAX).await?;
         Ok(())
     }
+}
+
+fn is_beyond(fill: Fill, percent: u64) -> bool {
+    fill.size_bytes_max / 100 * percent < fill.used_bytes
 }
 
 /// Says what may be over by itself, and goes on.

@@ -14,6 +14,7 @@ pub mod detect_tasks;
 pub mod dimensions;
 pub mod effects;
 pub mod fleet;
+pub mod history;
 pub mod judging;
 pub mod log;
 pub mod mitigation_actions;

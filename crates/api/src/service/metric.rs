@@ -1,10 +1,14 @@
 //! Custom metrics, and values of metrics.
 
+use std::time::Duration;
+
 use picket_aws::arn::Resource;
 use picket_aws::wire;
 use picket_model::metric::{CustomMetricType, Metric};
 use picket_model::name::MetricName;
+use picket_model::value::wire::MetricValue;
 use picket_store::custom_metrics::{CustomMetric, NewCustomMetric};
+use picket_store::history::{ValueKey, ValueQuery};
 use picket_store::requests::Request;
 use serde_json::json;
 
@@ -14,6 +18,9 @@ use super::tags;
 use crate::error::ApiError;
 use crate::page::Page;
 use crate::state::{Api, ApiState, Caller};
+
+/// How old the values are that are listed: AWS keeps them for 14 days.
+const LISTED_AGE_MAX: Duration = Duration::from_secs(14 * 86_400);
 
 /// Elements of a page of training summaries, when the caller names no number, and at most.
 const N_SUMMARIES: u32 = 10;
@@ -117,14 +124,13 @@ pub async fn list(api: Api, _: Caller, input: wire::ListCustomMetrics) -> Result
     })
 }
 
-/// Lists the values of a metric of one device: none, until values are kept.
+/// Lists the values of a metric of one device, newest first, of the last two weeks.
 ///
 /// # Errors
 /// `ResourceNotFoundException` for a custom metric or a dimension that does not exist; `InvalidRequestException` for an end
 /// before the start, a metric that is none, or a dimension where none can be.
 pub async fn values(api: Api, _: Caller, input: wire::ListMetricValues) -> Result<wire::MetricValues, ApiError> {
-    // Nobody ever got a token from here.
-    let _page: Page<u64> = Page::of("ListMetricValues", input.next_token.as_deref(), input.max_results)?;
+    let page: Page<ValueKey> = Page::of("ListMetricValues", input.next_token.as_deref(), input.max_results)?;
     if input.end_time < input.start_time {
         return Err(ApiError::invalid("endTime is before startTime, expected it after"));
     }
@@ -137,13 +143,13 @@ pub async fn values(api: Api, _: Caller, input: wire::ListMetricValues) -> Resul
     {
         return Err(ApiError::not_found("custom metric", name));
     }
-    match input.dimension_name {
+    match &input.dimension_name {
         Some(_) if !takes_dimension(&metric) => {
             return Err(ApiError::invalid(format!(
                 "dimensionName is given, but metric {metric} does not support dimensions"
             )));
         }
-        Some(name) if api.db.dimension(&name).await?.is_none() => {
+        Some(name) if api.db.dimension(name).await?.is_none() => {
             return Err(ApiError::not_found("dimension", name));
         }
         None if input.dimension_value_operator.is_some() => {
@@ -153,7 +159,27 @@ pub async fn values(api: Api, _: Caller, input: wire::ListMetricValues) -> Resul
         }
         _ => {}
     }
-    Ok(wire::MetricValues::default())
+    let is_inside = input.dimension_value_operator.as_deref() != Some("NOT_IN");
+    let now = api.now();
+    let query = ValueQuery {
+        device: input.thing_name,
+        metric,
+        dimension: input.dimension_name.map(|name| (name, is_inside)),
+        from: input.start_time.max(now.minus(LISTED_AGE_MAX)),
+        until: input.end_time.min(now),
+        after: page.after,
+        n_max: usize::try_from(page.n_read()).unwrap_or(usize::MAX),
+    };
+    let read = api.history.values(&query).await?;
+    let (values, next_token) = page.cut(read, |(key, _)| *key);
+    let datum = |(key, value): (ValueKey, _)| wire::MetricDatum {
+        timestamp: key.at.into(),
+        value: MetricValue::from(&value),
+    };
+    Ok(wire::MetricValues {
+        metric_datum_list: values.into_iter().map(datum).collect(),
+        next_token,
+    })
 }
 
 /// Says how far the learning of each behavior's baseline is: nothing is learned yet.

@@ -21,6 +21,7 @@ use picket_model::name::{BehaviorName, DeviceName, ProfileName};
 use picket_model::time::Timestamp;
 use picket_pki::{Authority, KeyKind};
 use picket_store::access::AccessScope;
+use picket_store::history::{History, HistoryLimits};
 use picket_store::{Db, DbUrl};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,6 +35,7 @@ pub const DEADLINE: Duration = Duration::from_secs(300);
 pub struct Served {
     pub addr: SocketAddr,
     pub db: Db,
+    pub history: Arc<History>,
     pub credentials: Credentials,
     /// What live sessions were told, in order.
     pub told: Arc<Mutex<Vec<AccessScope>>>,
@@ -146,8 +148,18 @@ impl Served {
         let keys = KeyRing::new(&KeyRing::generate().unwrap()).unwrap();
         let credentials = keys.create(&db, "operator", now()).await.unwrap();
         let told = Arc::new(Mutex::new(Vec::new()));
+        let limits_of_history = HistoryLimits {
+            age_max: Duration::from_secs(14 * 86_400),
+            wait_max: Duration::from_secs(3600),
+            buffer_bytes_max: 1 << 20,
+        };
+        let history = History::open(&folder.path().join("history"), 1, limits_of_history)
+            .await
+            .unwrap();
+        let history = Arc::new(history);
         let state = ApiState {
             db: db.clone(),
+            history: Arc::clone(&history),
             live: Arc::new(Told(Arc::clone(&told))),
             explainer: Arc::new(Knows),
             message_certificate: Arc::new(Knows),
@@ -178,6 +190,7 @@ impl Served {
         Self {
             addr,
             db,
+            history,
             credentials,
             told,
             server,

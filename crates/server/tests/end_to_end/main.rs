@@ -13,6 +13,7 @@ mod crash;
 mod data_plane;
 mod fleet;
 mod fleet_as_code;
+mod history;
 mod https;
 mod leaving;
 mod link;
