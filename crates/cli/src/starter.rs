@@ -84,6 +84,7 @@ mod tests {
         let page = include_str!("../../../docs/detection.md");
         for behavior in behaviors.as_slice() {
             assert_eq!(behavior.suppress_alerts, None, "{}", behavior.name);
+            assert_eq!(behavior.not_judged(), None, "{}", behavior.name);
             let line = format!("| `{}` |", behavior.name);
             assert!(page.contains(&line), "the page says what {} is for", behavior.name);
         }
