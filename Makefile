@@ -37,6 +37,7 @@ bench:
 	scripts/setup.sh bench
 	cargo build --locked --release --bins
 	cargo build --locked --release -p picket-store --example history_size
+	cargo build --locked --release -p picket-detect --example engine_rate
 	@python3 bench/run.py $${CARGO_TARGET_DIR:-target}/release
 
 clean:

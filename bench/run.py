@@ -12,6 +12,7 @@ import sys
 import time
 
 import control_plane
+import engine
 import history
 import measure
 from processes import Picket, Stage
@@ -39,6 +40,8 @@ class Size:
     registry_secs: int = 20
     n_history_devices: int = 10_000
     n_history_days: int = 14
+    n_engine_devices: int = 1_000_000
+    n_sql_devices: int = 50_000
 
 
 QUICK = Size(
@@ -46,6 +49,7 @@ QUICK = Size(
     n_memory_rounds=1, n_compromises=5, compromise_secs=2,
     n_registry_things=500, n_registry_groups=20, n_registry_profiles=20, n_registry_calls=20, registry_secs=1,
     n_history_devices=100, n_history_days=2,
+    n_engine_devices=2000, n_sql_devices=1000,
 )  # fmt: skip
 
 
@@ -66,6 +70,7 @@ def main(binaries):
         results += told(control_plane.control_plane(stage, size))
     with Stage(binaries) as stage:
         results += told(history.history(stage, size, binaries))
+    results += told(engine.engine(binaries, size))
     say(table(results))
     say(f"{machine()}; {time.monotonic() - began:.0f} s")
 
@@ -122,6 +127,7 @@ def table(results):
             line(f"{one['measured']}: {name} p50, p99 ms", f"{p50}, {p99}", *goal)
     registry_lines(of, line)
     history.history_lines(results, line)
+    engine_lines(of, line)
     return "\n".join(lines)
 
 
@@ -142,6 +148,20 @@ def registry_lines(of, line):
     line("things made a second", made["perSecond"])
     line("moto: things made a second", of("control plane, creating", "moto")["perSecond"])
     line("profiles made and attached a second", made["profilesPerSecond"])
+
+
+def engine_lines(of, line):
+    """The engine alone: judging, memory, snapshots."""
+    own = of("engine")
+    rate, memory, snapshot = own["reportsPerCoreSecond"], own["bytesPerDevice"], own["snapshotMillis"]
+    live, replayed = own["liveReportsPerCoreSecond"], own["replayedReportsPerCoreSecond"]
+    line("reports a second of a core, ten behaviors", rate, ">= 300000", rate >= 300_000)
+    line("DuckDB: the same rules as SQL", of("engine", "duckdb")["reportsPerCoreSecond"])
+    line("memory of a device's state, bytes", memory, "<= 2000", memory <= 2000)
+    line(f"snapshot of {own['devices']} devices, ms", snapshot, "< 5000", snapshot < 5000)
+    line("reading it, ms", own["restoreMillis"])
+    line("longest end of a window, all devices, ms", own["windowEndMillis"])
+    line("replayed / live reports a second, a round", f"{replayed / live:.2f}", ">= 1", replayed >= live)
 
 
 def machine():
