@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
+use jiff::civil::Date;
 use object_store::path::Path;
 use picket_model::time::Timestamp;
 
@@ -64,30 +66,14 @@ impl Day {
         Timestamp::from_millis((self.0 + 1) * DAY_MILLIS)
     }
 
-    /// Year, month, day: the days of the civil calendar, counted in eras of 400 years from 1 March of the year 0.
-    fn civil(self) -> (i64, i64, i64) {
-        let since = self.0 + 719_468;
-        let (era, day_of_era) = (since.div_euclid(146_097), since.rem_euclid(146_097));
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 {
-            month_from_march + 3
-        } else {
-            month_from_march - 9
-        };
-        (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-    }
-
-    fn of_civil(year: i64, month: i64, day: i64) -> Self {
-        let year = year - i64::from(month <= 2);
-        let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        Self(era * 146_097 + day_of_era - 719_468)
+    fn date(self) -> Date {
+        // The calendar's bounds are wider than a day's, which the clamp keeps within four digits.
+        EPOCH.saturating_add(SignedDuration::from_hours(self.0.clamp(0, DAY_MAX) * 24))
     }
 }
+
+/// 1970-01-01.
+const EPOCH: Date = jiff::civil::date(1970, 1, 1);
 
 /// 9999-12-31.
 const DAY_MAX: i64 = 2_932_896;
@@ -115,8 +101,7 @@ impl FileName {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.civil();
-        write!(f, "{year:04}-{month:02}-{day:02}")
+        write!(f, "{}", self.date())
     }
 }
 
@@ -124,9 +109,9 @@ impl FromStr for Day {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let mut parts = text.splitn(3, '-').map(|part| part.parse::<i64>().map_err(drop));
-        let mut part = || parts.next().unwrap_or(Err(()));
-        let day = Self::of_civil(part()?, part()?, part()?);
+        let date: Date = text.parse().map_err(drop)?;
+        let day = Self(date.duration_since(EPOCH).as_hours() / 24);
+        // What is spelled in another way is none of ours.
         if day.to_string() == text { Ok(day) } else { Err(()) }
     }
 }
